@@ -1,0 +1,49 @@
+"""The parser every command uses: jsonargparse, with errors of one line that name the nearest option."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, NoReturn
+
+import jsonargparse
+
+from glocal.errors import UserError, nearest
+
+__all__ = ["Parser"]
+
+
+class Parser(jsonargparse.ArgumentParser):
+    """A jsonargparse parser whose errors are :class:`~glocal.errors.UserError` with a suggestion.
+
+    Give ``description`` and ``epilog`` (real examples, printed as they are).
+    """
+
+    def __init__(self, command: str, description: str, examples: str, **kwargs: Any) -> None:
+        super().__init__(
+            prog=f"glocal {command}",
+            description=description,
+            epilog="examples:\n" + "\n".join(f"  {line.strip()}" for line in examples.strip().splitlines()),
+            formatter_class=_Formatter,
+            exit_on_error=False,
+            allow_abbrev=False,
+            **kwargs,
+        )
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the message as one line, with the nearest option for one that is unknown."""
+        text = " ".join(str(message).split()).replace("Parser key", "option")
+        unknown = re.search(r"[Uu]nrecognized arguments: (\S+)", text) or re.search(
+            r"(?:Key|Option|Group key|Unknown key)s?:? '?([\w.\-]+)'? (?:is )?(?:not|un)", text
+        )
+        known = [option for action in self._actions for option in action.option_strings]
+        hint = nearest(unknown.group(1).partition("=")[0], known) if unknown else ""
+        raise UserError(f"{text}.{hint} See `{self.prog} --help`") from ex
+
+
+class _Formatter(jsonargparse.DefaultHelpFormatter):
+    """Keeps the line breaks of the epilog's examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if "\n" in text:
+            return "\n".join(indent + line for line in text.splitlines())
+        return super()._fill_text(text, width, indent)

@@ -1,0 +1,47 @@
+"""What a user can mend, said in one line; and optional packages that say how to get them."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+
+__all__ = ["UserError", "nearest", "optional_import"]
+
+
+class UserError(ValueError):
+    """Something the user can mend. Its message says what is wrong, in which file, and what to do.
+
+    The command line prints the message as one line and exits with code 2.
+    """
+
+
+def nearest(word: str, candidates: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the closest of ``candidates``, or an empty string.
+
+    Args:
+        word: What was given.
+        candidates: What would have been right.
+    """
+    close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def optional_import(module: str, extra: str) -> ModuleType:
+    """Import ``module``, or say which extra of Glocal brings it.
+
+    Args:
+        module: Dotted name, such as ``"lightning.pytorch"``.
+        extra: The extra of this package that installs it, such as ``"train"``.
+
+    Raises:
+        UserError: The package is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        top = module.partition(".")[0]
+        if error.name is None or error.name.partition(".")[0] != top:
+            raise
+        raise UserError(f"{top} is not installed; it is needed here: pip install 'glocal[{extra}]'") from None

@@ -1,0 +1,1 @@
+"""Blocks to drop into any network. They need torch alone."""
