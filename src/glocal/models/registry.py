@@ -56,7 +56,7 @@ class ModelInfo:
     parameters: int
     """Trainable numbers in training form."""
     multiply_adds: int
-    """True multiply-adds at ``input_size``, batch 1, training form, attention and interpolation-free convolutions included."""
+    """True multiply-adds at ``input_size``, batch 1, training form; attention products are included."""
     feature_channels: tuple[int, ...]
     feature_strides: tuple[int, ...]
     paper: Paper
