@@ -15,7 +15,7 @@ import yaml
 
 from glocal.errors import UserError
 
-__all__ = ["atomic", "read_json", "read_yaml", "require_regular_file", "write_json", "write_text", "writing"]
+__all__ = ["atomic", "read_json", "read_text", "read_yaml", "require_regular_file", "write_json", "write_text", "writing"]
 
 TEXT_LIMIT = 64 * 2**20
 """Largest JSON or YAML file that is read, in bytes."""
@@ -105,7 +105,12 @@ def write_json(path: str | Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def _read_text(path: str | Path) -> str:
+def read_text(path: str | Path) -> str:
+    """Read a UTF-8 text file of at most ``TEXT_LIMIT`` bytes; a byte-order mark is dropped.
+
+    Raises:
+        UserError: The file is missing, not a text file, or too large.
+    """
     path = require_regular_file(path)
     if path.stat().st_size > TEXT_LIMIT:
         raise UserError(f"{path}: {path.stat().st_size} bytes is too large for a settings file; is it the right file?")
@@ -121,7 +126,7 @@ def read_json(path: str | Path) -> Any:
     Raises:
         UserError: The file is missing, not a text file, too large, or not JSON.
     """
-    text = _read_text(path)
+    text = read_text(path)
     try:
         return json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -145,7 +150,7 @@ def read_yaml(path: str | Path) -> Any:
     Raises:
         UserError: The file is missing, not a text file, too large, not YAML, or uses tags or aliases.
     """
-    text = _read_text(path)
+    text = read_text(path)
     try:
         return yaml.load(text, Loader=_PlainLoader)  # a SafeLoader
     except (yaml.YAMLError, RecursionError) as error:
