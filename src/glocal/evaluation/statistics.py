@@ -1,0 +1,150 @@
+"""From the values of many cases to means with confidence intervals."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from glocal.evaluation.metrics import overlap_metrics
+from glocal.evaluation.surface import FloatArray
+
+__all__ = ["Bootstrap", "describe", "finite"]
+
+_CHUNK_VALUES = 2**22
+
+
+def finite(value: Any) -> float | None:
+    """Return ``value`` as a float that JSON can hold, ``None`` for NaN and infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def describe(values: FloatArray) -> dict[str, float | int | None]:
+    """Summarise the defined entries of ``values``, shape ``(cases,)``.
+
+    Returns:
+        ``n`` defined, ``n_undefined`` (NaN), ``mean``, ``sd`` (n − 1), ``median``, ``q1``, ``q3``, ``iqr``, ``min`` and
+        ``max``; quartiles are linearly interpolated; ``None`` where there are too few values.
+    """
+    known = values[~np.isnan(values)]
+    facts: dict[str, float | int | None] = {"n": int(known.size), "n_undefined": int(values.size - known.size)}
+    if known.size == 0:
+        return facts | dict.fromkeys(("mean", "sd", "median", "q1", "q3", "iqr", "min", "max"))
+    q1, median, q3 = np.percentile(known, [25, 50, 75])
+    return facts | {
+        "mean": float(known.mean()),
+        "sd": float(known.std(ddof=1)) if known.size > 1 else None,
+        "median": float(median),
+        "q1": float(q1),
+        "q3": float(q3),
+        "iqr": float(q3 - q1),
+        "min": float(known.min()),
+        "max": float(known.max()),
+    }
+
+
+@dataclass(frozen=True)
+class Bootstrap:
+    """Percentile intervals from resampling clusters of cases with replacement (Efron and Tibshirani, 1993, ch. 13).
+
+    A cluster is a group (all images of one patient) or a case without one; resampling whole clusters keeps images of
+    one patient from counting as independent. The same resamples serve every number.
+
+    Attributes:
+        clusters: Cluster index of each case, ``(cases,)``, in ``0 … G − 1``.
+        resamples: How many.
+        confidence: Such as 0.95.
+        seed: Of the resampling.
+    """
+
+    clusters: NDArray[np.intp]
+    resamples: int = 2000
+    confidence: float = 0.95
+    seed: int = 0
+
+    @classmethod
+    def over(cls, groups: Sequence[str | None], **options: Any) -> Bootstrap:
+        """Make the clusters from the group of each case, ``None`` for a case of its own."""
+        index: dict[Hashable, int] = {}
+        keys = [(group,) if group is not None else position for position, group in enumerate(groups)]
+        return cls(np.array([index.setdefault(key, len(index)) for key in keys], np.intp), **options)
+
+    @property
+    def num_clusters(self) -> int:
+        """How many clusters there are."""
+        return int(self.clusters.max()) + 1
+
+    def means(self, values: FloatArray) -> FloatArray:
+        """Return the interval of the mean of each column, leaving NaN out.
+
+        Args:
+            values: ``(cases, columns)``.
+
+        Returns:
+            ``(columns, 2)``, lower and upper end; NaN for fewer than two clusters with a value.
+        """
+        known = ~np.isnan(values)
+        sums, counts = self._totals(np.where(known, values, 0.0)), self._totals(known.astype(np.float64))
+        with np.errstate(invalid="ignore"):
+            means = np.concatenate([(weights @ sums) / (weights @ counts) for weights in self._weights()])
+        enough = (counts > 0).sum(axis=0) > 1
+        ends = self._interval(means)
+        ends[~enough] = np.nan
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a column without a value
+            return np.clip(ends, np.nanmin(values, axis=0)[:, None], np.nanmax(values, axis=0)[:, None])
+
+    def pooled(self, counts: NDArray[np.int64], pixels: NDArray[np.int64]) -> dict[str, FloatArray]:
+        """Return the intervals of the overlap metrics of pooled counts.
+
+        Args:
+            counts: ``(cases, K, 3)``: pixels in both masks, predicted, true.
+            pixels: ``(cases,)``.
+
+        Returns:
+            By metric ``(K + 2, 2)``: each class, then the mean over the foreground classes and over all classes.
+        """
+        cases, num_classes = counts.shape[:2]
+        totals = self._totals(np.concatenate([counts.reshape(cases, -1), pixels[:, None]], axis=1).astype(np.float64))
+        parts: dict[str, list[FloatArray]] = {}
+        for weights in self._weights():
+            drawn = weights @ totals
+            table = drawn[:, :-1].reshape(-1, num_classes, 3)
+            for name, value in overlap_metrics(table, drawn[:, -1:]).items():
+                parts.setdefault(name, []).append(with_class_means(value))
+        ends = {name: self._interval(np.concatenate(value)) for name, value in parts.items()}
+        return ends if self.num_clusters > 1 else {name: np.full_like(value, np.nan) for name, value in ends.items()}
+
+    def _totals(self, values: FloatArray) -> FloatArray:
+        totals = np.zeros((self.num_clusters, values.shape[1]))
+        np.add.at(totals, self.clusters, values)
+        return totals
+
+    def _weights(self) -> Iterator[FloatArray]:
+        """Yield, in chunks of resamples, how often each cluster was drawn: ``(chunk, clusters)``."""
+        generator = np.random.default_rng(self.seed)
+        size = self.num_clusters
+        chunk = max(1, _CHUNK_VALUES // size)
+        for start in range(0, self.resamples, chunk):
+            drawn = generator.multinomial(size, np.full(size, 1 / size), size=min(chunk, self.resamples - start))
+            yield drawn.astype(np.float64)
+
+    def _interval(self, statistics: FloatArray) -> FloatArray:
+        """``(resamples, columns)`` → ``(columns, 2)``; resamples without a defined value are left out."""
+        tail = 100 * (1 - self.confidence) / 2
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a column without a value
+            return np.asarray(np.nanpercentile(statistics, [tail, 100 - tail], axis=0).T, np.float64)
+
+
+def with_class_means(values: FloatArray) -> FloatArray:
+    """Append to the last axis (classes) the mean over the foreground classes and the mean over all, leaving NaN out."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # every class undefined
+        means = [np.nanmean(values[..., first:], axis=-1, keepdims=True) for first in (1, 0)]
+    return np.concatenate([values, *means], axis=-1)
