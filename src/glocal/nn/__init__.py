@@ -1,1 +1,35 @@
 """Blocks to drop into any network. They need torch alone."""
+
+from glocal.nn.aspp import ASPP
+from glocal.nn.conv_norm import ConvNorm
+from glocal.nn.feature_transformers import GlobalFeatureTransformer, LocalFeatureTransformer
+from glocal.nn.global_attention import GlobalAttention
+from glocal.nn.mlp import Mlp
+from glocal.nn.multi_branch import MultiBranchBlock
+from glocal.nn.multi_skip import MultiSkip
+from glocal.nn.neighborhood import NeighborhoodAttention2d, neighborhood_attention
+from glocal.nn.pyramid import pyramid_pool
+from glocal.nn.reparam import BRANCHES, Branch, ReparamConv2d
+from glocal.nn.squeeze_excitation import SqueezeExcitation
+from glocal.nn.transformer import TransformerBlock
+from glocal.nn.upsample import UpsampleConv
+
+__all__ = [
+    "ASPP",
+    "BRANCHES",
+    "Branch",
+    "ConvNorm",
+    "GlobalAttention",
+    "GlobalFeatureTransformer",
+    "LocalFeatureTransformer",
+    "Mlp",
+    "MultiBranchBlock",
+    "MultiSkip",
+    "NeighborhoodAttention2d",
+    "ReparamConv2d",
+    "SqueezeExcitation",
+    "TransformerBlock",
+    "UpsampleConv",
+    "neighborhood_attention",
+    "pyramid_pool",
+]

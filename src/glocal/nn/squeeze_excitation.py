@@ -1,0 +1,51 @@
+"""Squeeze-excitation: one gate a channel, from its mean over the map (Hu et al., CVPR 2018)."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["SqueezeExcitation"]
+
+
+class SqueezeExcitation(nn.Module):
+    """Mean over the map -> C/r -> ReLU -> C -> hard sigmoid -> multiply.
+
+    The two layers act on one vector an image, so they are computed as matrix products; their weights keep the shape
+    ``(out, in, 1, 1)`` of the 1×1 convolutions that published checkpoints hold.
+
+    Args:
+        channels: Channels in and out.
+        reduction: How much narrower the middle is (LM-Net: 4 in the published code, 16 in the paper's counts).
+
+    Raises:
+        ValueError: ``reduction`` leaves no channel in the middle.
+
+    Example:
+        >>> import torch
+        >>> from glocal.nn import SqueezeExcitation
+        >>> gate = SqueezeExcitation(24, reduction=4)
+        >>> gate(torch.rand(2, 24, 7, 9)).shape
+        torch.Size([2, 24, 7, 9])
+    """
+
+    def __init__(self, channels: int, reduction: int = 4) -> None:
+        super().__init__()
+        if not 1 <= reduction <= channels:
+            raise ValueError(f"reduction {reduction} of {channels} channels leaves none; use 1 to {channels}")
+        self.fc1 = nn.Conv2d(channels, channels // reduction, 1)
+        self.fc2 = nn.Conv2d(channels // reduction, channels, 1)
+        for layer in (self.fc1, self.fc2):
+            nn.init.kaiming_normal_(layer.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, C, H, W)`` -> ``(N, C, H, W)``."""
+        pooled = x.mean((2, 3))
+        hidden = F.relu(F.linear(pooled, self.fc1.weight.flatten(1), self.fc1.bias))
+        gate = F.hardsigmoid(F.linear(hidden, self.fc2.weight.flatten(1), self.fc2.bias))
+        return x * gate[:, :, None, None]
+
+    def published_macs(self, inputs: tuple[Tensor, ...], output: Tensor) -> int:
+        """Multiply-adds by the papers' counter: the pooling module (H·W + 1 a channel) and the two 1×1 convolutions."""
+        batch, channels, height, width = inputs[0].shape
+        return batch * channels * (height * width + 1 + 2 * self.fc1.out_channels)
