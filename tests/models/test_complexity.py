@@ -150,6 +150,20 @@ def test_stages_sum_to_the_whole_with_what_is_outside_the_children():
     assert cost.parameters == 136
 
 
+class Levels(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.levels = nn.ModuleList([nn.Conv2d(8, 8, 1), nn.Conv2d(8, 8, 3, padding=1)])
+
+    def forward(self, x):
+        return self.levels[1](self.levels[0](x))
+
+
+def test_a_list_of_modules_gives_a_stage_for_each():
+    cost = complexity(Levels(), (H, W), in_channels=8)
+    assert [(s.name, s.multiply_adds) for s in cost.stages] == [("levels.0", 64 * PIXELS), ("levels.1", 576 * PIXELS)]
+
+
 def test_counting_leaves_the_network_as_it_was():
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).train()
     before = copy.deepcopy(network.state_dict())

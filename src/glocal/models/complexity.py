@@ -27,7 +27,16 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
-__all__ = ["Complexity", "PapersCount", "StageCost", "complexity", "count_parameters", "multiply_adds", "papers_count"]
+__all__ = [
+    "Complexity",
+    "PapersCount",
+    "StageCost",
+    "complexity",
+    "count_parameters",
+    "multiply_adds",
+    "papers_count",
+    "stages",
+]
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,7 @@ class PapersCount:
 
 @dataclass(frozen=True)
 class StageCost:
-    """The cost of one top-level child of a network; ``"(other)"`` is what happens outside all of them."""
+    """The cost of one stage, as :func:`stages` names them; ``"(other)"`` is what happens outside all of them."""
 
     name: str
     parameters: int
@@ -104,7 +113,7 @@ def papers_count(
 def complexity(
     network: nn.Module, size: tuple[int, int], *, in_channels: int | None = None, batch: int = 1
 ) -> Complexity:
-    """Count parameters and multiply-adds, truly and as the papers' counter, in all and by top-level child.
+    """Count parameters and multiply-adds, truly and as the papers' counter, in all and by stage.
 
     Args:
         network: Left as it is; a copy on the meta device is run, in eval mode.
@@ -124,16 +133,23 @@ def complexity(
             stack.callback(handle.remove)
         stack.enter_context(truth.mode)
         ghost(x)
-    stages = tuple(
-        StageCost(name, count_parameters(child), truth.by_child[name]) for name, child in ghost.named_children()
-    )
+    costs = tuple(StageCost(name, count_parameters(stage), truth.by_stage[name]) for name, stage in stages(ghost))
     total, parameters = truth.total(), count_parameters(ghost)
     rest = StageCost(
-        "(other)", parameters - sum(s.parameters for s in stages), total - sum(s.multiply_adds for s in stages)
+        "(other)", parameters - sum(s.parameters for s in costs), total - sum(s.multiply_adds for s in costs)
     )
     if rest.parameters > 0 or rest.multiply_adds:
-        stages = (*stages, rest)
-    return Complexity(parameters, total, papers.result(ghost), stages)
+        costs = (*costs, rest)
+    return Complexity(parameters, total, papers.result(ghost), costs)
+
+
+def stages(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Names and modules of the top-level children; a list or dictionary of modules gives its members."""
+    for name, child in network.named_children():
+        if isinstance(child, nn.ModuleList | nn.ModuleDict):
+            yield from ((f"{name}.{inner}", module) for inner, module in child.named_children())
+        else:
+            yield name, child
 
 
 def _dtype(network: nn.Module) -> torch.dtype:
@@ -148,11 +164,11 @@ class _TrueCounter:
 
     def __init__(self, network: nn.Module) -> None:
         self.mode = FlopCounterMode(display=False)
-        self.by_child: Counter[str] = Counter()
+        self.by_stage: Counter[str] = Counter()
         self._correction = 0
         self.handles: list[RemovableHandle] = []
-        for name, child in network.named_children():
-            self._around(child, partial(self._book, name))
+        for name, stage in stages(network):
+            self._around(stage, partial(self._book, name))
         for module in network.modules():
             if callable(getattr(module, "true_macs", None)):
                 self._around(module, partial(self._correct, module))
@@ -161,7 +177,7 @@ class _TrueCounter:
         return int(self.mode.get_total_flops()) // 2 + self._correction
 
     def _book(self, name: str, spent: int, _inputs: tuple[Any, ...], _output: Any) -> None:
-        self.by_child[name] += spent
+        self.by_stage[name] += spent
 
     def _correct(self, module: Any, spent: int, inputs: tuple[Any, ...], output: Any) -> None:
         self._correction += module.true_macs(inputs, output) - spent
@@ -178,7 +194,7 @@ class _TrueCounter:
 
         self.handles += [
             module.register_forward_pre_hook(start),
-            # A module's own word comes before the sum of the child that it is.
+            # A module's own word comes before the sum of the stage that it is.
             module.register_forward_hook(stop, prepend=True),
         ]
 
