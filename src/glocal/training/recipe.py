@@ -1,0 +1,189 @@
+"""Recipes: how to train, as typed dataclasses. YAML files, command-line flags and Python are views of one tree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from glocal.errors import UserError
+from glocal.training.augment_config import AugmentConfig, check_augment
+from glocal.training.losses import LossConfig, resolve_loss
+
+__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "ScheduleConfig", "TrainConfig", "check_recipe"]
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """How images are read and divided.
+
+    Attributes:
+        size: Training size in pixels: one number for a square, or [height, width]. Images are resized to it.
+        channels: 1 (grey), 3 (RGB), or auto: 1 where all images are grey, else 3.
+        splits: A splits.json to use. Default: splits.json in the data folder where there is one; else splits are made.
+        fractions: Shares of training, validation and test cases when splits are made.
+        split_seed: Seed of the splits when they are made.
+        folds: Number of folds for cross-validation when splits are made.
+        fold: Which fold validates, from 0. Default: no cross-validation.
+        mean: Normalisation of images in [0, 1], one number per channel. Default: that of the network.
+        std: Normalisation of images in [0, 1], one number per channel. Default: that of the network.
+        cache: Folder for decoded images, or "memory". Default: the folder of the cache, see `glocal data --help`.
+    """
+
+    size: int | tuple[int, int] = (256, 256)
+    channels: Literal["auto", 1, 3] = "auto"
+    splits: str | None = None
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    split_seed: int = 0
+    folds: int | None = None
+    fold: int | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+    cache: str | None = None
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        """Training size (H, W)."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """The optimiser; weight decay applies to all parameters.
+
+    Attributes:
+        name: adamw or sgd.
+        lr: Learning rate at its highest.
+        weight_decay: Decoupled for adamw, added to the gradient for sgd.
+        momentum: sgd: Nesterov momentum. adamw ignores it.
+    """
+
+    name: Literal["adamw", "sgd"] = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How the learning rate changes.
+
+    Attributes:
+        name: cosine, poly or constant.
+        interval: Whether the rate changes every epoch or every step.
+        warmup_epochs: Epochs over which the rate rises linearly to its highest, before the schedule starts.
+        minimum: cosine: the rate at the end.
+        power: poly: exponent.
+    """
+
+    name: Literal["cosine", "poly", "constant"] = "cosine"
+    interval: Literal["epoch", "step"] = "epoch"
+    warmup_epochs: float = 0.0
+    minimum: float = 1e-6
+    power: float = 0.9
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """The training loop.
+
+    Attributes:
+        epochs: Passes over the training cases.
+        batch_size: Images in a batch.
+        accumulate: Batches whose gradients are added up before a step.
+        drop_last: Leave out a last batch that is smaller than the others.
+        seed: Of the initial weights, the order of cases, augmentation and dropout.
+        precision: fp32; tf32 (fp32 with faster, coarser products on GPUs that have them); bf16; fp16 (GPU).
+        device: auto (a GPU where there is one), cpu, cuda, cuda:1, mps.
+        workers: Processes that load data. The cache is so fast that 0 (none) is best on small machines.
+        gradient_clip: Largest norm of the gradients. Default: no limit.
+        ema: Decay of an exponential moving average of the weights, which is then validated and kept. Default: none.
+        early_stopping: Stop when so many epochs brought no better value of select_by. Default: never.
+        balanced_sampling: Draw cases so that rare classes are seen more often.
+        select_by: What the best epoch is chosen by, on the validation split: mdice (mean Dice of all classes, pooled
+            over the split), foreground_iou (the same without background, IoU) or image_dice (per image, foreground).
+    """
+
+    epochs: int = 100
+    batch_size: int = 8
+    accumulate: int = 1
+    drop_last: bool = True
+    seed: int = 42
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    device: str = "auto"
+    workers: int = 0
+    gradient_clip: float | None = None
+    ema: float | None = None
+    early_stopping: int | None = None
+    balanced_sampling: bool = False
+    select_by: Literal["mdice", "foreground_iou", "image_dice"] = "mdice"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train: everything that was asked for.
+
+    Attributes:
+        name: Of the recipe; also of the run where no output folder is given.
+        model: Registered name of the network; `glocal models` lists them.
+        model_args: Options of the network, such as {preset: paper}.
+        data: How images are read and divided.
+        augment: What is done to training images.
+        loss: What is minimised.
+        optimizer: AdamW or SGD.
+        schedule: How the learning rate changes.
+        train: The training loop.
+    """
+
+    name: str = "default"
+    model: str = "lmnet"
+    model_args: dict[str, Any] = field(default_factory=dict)
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+
+def check_recipe(recipe: Recipe) -> Recipe:
+    """Refuse values that make no sense, and fill in the options of the loss.
+
+    Raises:
+        UserError: One line that names the setting.
+    """
+    check_augment(recipe.augment)
+    height, width = recipe.data.height_width
+    train, schedule, optimizer, data = recipe.train, recipe.schedule, recipe.optimizer, recipe.data
+    at_least = {
+        "data.size": (min(height, width), 16),
+        "data.folds": (data.folds if data.folds is not None else 2, 2),
+        "data.fold": (data.fold or 0, 0),
+        "data.split_seed": (data.split_seed, 0),
+        "train.epochs": (train.epochs, 1),
+        "train.batch_size": (train.batch_size, 1),
+        "train.accumulate": (train.accumulate, 1),
+        "train.seed": (train.seed, 0),
+        "train.workers": (train.workers, 0),
+        "train.early_stopping": (1 if train.early_stopping is None else train.early_stopping, 1),
+        "optimizer.weight_decay": (optimizer.weight_decay, 0),
+        "schedule.minimum": (schedule.minimum, 0),
+        "schedule.power": (schedule.power, 0),
+        "schedule.warmup_epochs": (schedule.warmup_epochs, 0),
+    }
+    for name, (value, least) in at_least.items():
+        if not value >= least:
+            raise UserError(f"{name} is {value}; it must be at least {least}")
+    above_zero = {"optimizer.lr": optimizer.lr, "train.gradient_clip": train.gradient_clip}
+    for name, number in above_zero.items():
+        if number is not None and not number > 0:
+            raise UserError(f"{name} is {number}; it must be above 0")
+    for name, share in {"train.ema": train.ema, "optimizer.momentum": optimizer.momentum}.items():
+        if share is not None and not 0 <= share < 1:
+            raise UserError(f"{name} is {share}; it must be at least 0 and below 1")
+    if data.std is not None and min(data.std, default=0) <= 0:
+        raise UserError(f"data.std is {data.std}; its numbers must be above 0")
+    if data.fold is not None and data.folds is not None and data.fold >= data.folds:
+        raise UserError(f"data.fold is {data.fold}; with data.folds {data.folds} it goes from 0 to {data.folds - 1}")
+    if schedule.warmup_epochs >= train.epochs and schedule.warmup_epochs:
+        raise UserError(f"schedule.warmup_epochs is {schedule.warmup_epochs}; it must be below train.epochs")
+    return replace(recipe, loss=resolve_loss(recipe.loss))

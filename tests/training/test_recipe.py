@@ -1,0 +1,125 @@
+"""Recipes: shipped files are whole and true, hostile and mistyped ones give one line that names file and cure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from glocal.errors import UserError
+from glocal.training.losses import make_loss
+from glocal.training.recipe import DataConfig, Recipe
+from glocal.training.recipe_files import (
+    dump_recipe,
+    load_recipe,
+    recipe_from,
+    recipe_settings,
+    shipped_recipes,
+)
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["default", "lmnet", "lmnet_paper", "quick"])
+def test_shipped_recipes_load_and_come_back_the_same(name: str, tmp_path: Path) -> None:
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    again = load_recipe(written(tmp_path, dump_recipe(recipe)))
+    assert again == recipe
+    make_loss(recipe.loss, 2, class_pixels=[10, 10])
+
+
+def test_all_shipped_recipes_are_tested() -> None:
+    assert set(shipped_recipes()) == {"default", "lmnet", "lmnet_paper", "quick"}
+
+
+def test_the_published_recipe_says_what_the_specification_says() -> None:
+    r = load_recipe("lmnet")
+    assert (r.augment.crop.p, r.augment.crop.scale, r.augment.crop.ratio) == (1.0, (0.8, 1.0), (0.75, 4 / 3))
+    affine = r.augment.affine
+    assert (affine.p, affine.together, affine.shift, affine.scale, affine.rotate) == (0.5, True, 0.1, 0.1, 30.0)
+    assert (r.augment.flip.horizontal, r.augment.flip.vertical) == (0.5, 0.5)
+    assert r.augment.color_jitter.p == 0.4
+    assert (r.augment.one_of.p, len(r.augment.one_of.transforms)) == (0.4, 9)
+    assert r.augment.blur.p == 0
+    assert (r.loss.name, r.loss.label_smoothing) == ("lmnet", 0.001)
+    assert (r.optimizer.name, r.optimizer.lr, r.optimizer.weight_decay) == ("adamw", 1e-3, 1e-4)
+    assert (r.schedule.name, r.schedule.interval, r.schedule.minimum) == ("cosine", "epoch", 1e-6)
+    assert (r.train.epochs, r.train.batch_size, r.train.seed) == (200, 2, 42)
+
+
+def test_a_dumped_recipe_names_every_setting() -> None:
+    def leaves(value: object, prefix: str = "") -> set[str]:
+        if not isinstance(value, dict) or prefix == "model_args.":
+            return {prefix.rstrip(".")}
+        return set().union(*(leaves(inner, f"{prefix}{key}.") for key, inner in value.items()))
+
+    dumped = yaml.safe_load(dump_recipe(Recipe()))
+    assert {"train.epochs", "augment.crop.scale", "loss.gamma", "model_args", "data.cache"} <= leaves(dumped)
+
+
+def test_changes_go_before_the_file_and_the_file_before_the_defaults(tmp_path: Path) -> None:
+    path = written(tmp_path, "train: {epochs: 7, seed: 3}")
+    recipe = load_recipe(path, {"train.epochs": 9})
+    assert (recipe.train.epochs, recipe.train.seed, recipe.train.batch_size) == (9, 3, Recipe().train.batch_size)
+
+
+def test_size_is_one_number_or_two(tmp_path: Path) -> None:
+    assert load_recipe(written(tmp_path, "data: {size: 96}")).data.height_width == (96, 96)
+    assert load_recipe(written(tmp_path, "data: {size: [64, 96]}")).data.height_width == (64, 96)
+    assert DataConfig().height_width == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("train: {epoch: 3}", r"no setting 'train\.epoch'\. Did you mean 'epochs'\?"),
+        ("trian: {epochs: 3}", r"no setting 'trian'\. Did you mean 'train'\?"),
+        ("augment: {flip: {horizontl: 0.5}}", r"Did you mean 'horizontal'\?"),
+        ("epochs: 3", r"no setting 'epochs'\. Did you mean 'train\.epochs'\?"),
+        ("train: 3", r"train is a section"),
+        ("augment: {crop: 0.5}", r"augment\.crop is a section"),
+        ("train: {epochs: many}", r"train\.epochs is 'many', which is not a whole number"),
+        ("train: {epochs: 3.5}", r"train\.epochs is 3\.5"),
+        ("train: {precision: fp8}", r"one of fp32, tf32, bf16, fp16"),
+        ("augment: {crop: {scale: [0.5]}}", r"augment\.crop\.scale is \[0\.5\]"),
+        ("loss: {name: hinge}", r"loss\.name is 'hinge'"),
+        ("train: {epochs: 0}", r"train\.epochs is 0; it must be at least 1"),
+        ("optimizer: {lr: .nan}", r"optimizer\.lr is nan"),
+        ("loss: {name: dice_ce, gamma: 2}", r"loss\.gamma has no effect"),
+        ("data: {folds: 5, fold: 5}", r"from 0 to 4"),
+        ("data: {size: 8}", r"data\.size is 8"),
+        ("train: {early_stopping: 0}", r"train\.early_stopping"),
+        ("schedule: {warmup_epochs: 500}", r"below train\.epochs"),
+        ("- a\n- b", "not a recipe"),
+        ("train: {epochs: !!python/object/apply:os.system [touch pwned]}", "not a usable YAML file"),
+        ("a: &a [x, x]\nb: &b [*a, *a]", "aliases"),
+        ("train: {epochs: 3", "not a usable YAML file"),
+        ("\x00", "not a usable YAML file"),
+        ("", "empty"),
+    ],
+)
+def test_a_wrong_recipe_gives_one_line_that_names_the_file(tmp_path: Path, text: str, message: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(UserError, match=message) as caught:
+        load_recipe(path)
+    assert "mine.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_an_unknown_recipe_names_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"no recipe 'lmnt'\. Did you mean 'lmnet'\?"):
+        recipe_settings("lmnt")
+    with pytest.raises(UserError, match=r"gone\.yaml: no such file"):
+        recipe_settings("gone.yaml")
+
+
+def test_values_are_checked_from_python_too() -> None:
+    with pytest.raises(UserError, match=r"train\.ema is 1\.0"):
+        recipe_from({"train.ema": 1.0})
