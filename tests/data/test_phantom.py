@@ -183,7 +183,7 @@ def test_nothing_is_overwritten_or_left_half_done(tmp_path):
         write_phantoms(tmp_path / "other", 2, size=32, progress=stop)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set"]
     (tmp_path / "empty").mkdir()
-    assert len(os.listdir(write_phantoms(tmp_path / "empty", 1, size=32))) == 4
+    assert len(os.listdir(write_phantoms(tmp_path / "empty", 1, size=32))) == 5
     with pytest.raises(UserError, match="in the way"):
         write_phantoms(target / "mine.txt", 1, size=32)
 

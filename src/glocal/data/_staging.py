@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import tempfile
@@ -10,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from glocal.errors import UserError
-from glocal.files import writing
 
 __all__ = ["require_free", "staged_folder"]
 
@@ -31,25 +31,37 @@ def require_free(folder: str | Path) -> Path:
 
 
 @contextlib.contextmanager
-def staged_folder(folder: str | Path) -> Iterator[Path]:
+def staged_folder(folder: str | Path, *, yield_to_other: bool = False) -> Iterator[Path]:
     """Yield a temporary folder beside ``folder``; it becomes ``folder`` when the block ends without error.
 
-    On an error it is removed, and ``folder`` stays missing or empty.
+    On an error it is removed, and ``folder`` stays as it was. A killed process leaves a folder ``.partial-…`` behind,
+    which nothing takes for a whole one.
+
+    Args:
+        folder: Missing, or empty.
+        yield_to_other: If another process has filled ``folder`` in the meantime, keep what it made and drop ours.
 
     Raises:
-        UserError: As :func:`glocal.files.writing`; also when ``folder`` is filled in the meantime.
+        OSError: As the operating system says; wrap it with :func:`glocal.files.writing`.
+        UserError: ``folder`` was filled in the meantime, and ``yield_to_other`` is false.
     """
     target = Path(folder).resolve()
-    with writing(folder):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=".partial-", dir=target.parent))
+    try:
+        yield staging
+        umask = os.umask(0)
+        os.umask(umask)
+        staging.chmod(0o777 & ~umask)
         try:
-            yield staging
-            umask = os.umask(0)
-            os.umask(umask)
-            staging.chmod(0o777 & ~umask)
             if target.is_dir():
-                require_free(target).rmdir()
+                target.rmdir()
             staging.rename(target)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if not yield_to_other:
+                require_free(target)
+                raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)

@@ -16,13 +16,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from glocal.data._staging import require_free, staged_folder
 from glocal.data.phantom.anatomy import draw_frame, draw_patient
 from glocal.data.phantom.geometry import Ellipse, Fan, Progression, progression
 from glocal.data.phantom.image import draw_image
-from glocal.errors import UserError, optional_import
-from glocal.files import write_json
+from glocal.errors import UserError
+from glocal.files import write_json, write_text, writing
 
 __all__ = [
     "CLASSES",
@@ -112,7 +113,8 @@ def write_phantoms(
     size: int | tuple[int, int] = 256,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Write phantoms as a data set: ``images/``, ``masks/``, ``cases.csv`` (geometry in pixels) and ``phantom.json``.
+    """Write phantoms as a data set: ``images/``, ``masks/``, ``classes.txt``, ``cases.csv`` (geometry, in
+    pixels) and ``phantom.json`` (how it was made).
 
     The folder appears whole or not at all.
 
@@ -132,15 +134,14 @@ def write_phantoms(
     if count < 1:
         raise UserError(f"{count} phantoms asked for; give --count 1 or more")
     folder = require_free(folder)
-    pillow = optional_import("PIL.Image", "train")
-    with staged_folder(folder) as staging:
+    with writing(folder), staged_folder(folder) as staging:
         for name in ("images", "masks"):
             (staging / name).mkdir()
         rows = []
         for index in range(count):
             case = generate_case(index, seed, size)
-            pillow.fromarray(case.image).save(staging / "images" / f"{case.id}.png")
-            pillow.fromarray(case.mask).save(staging / "masks" / f"{case.id}.png")
+            Image.fromarray(case.image).save(staging / "images" / f"{case.id}.png")
+            Image.fromarray(case.mask).save(staging / "masks" / f"{case.id}.png")
             rows.append(_row(case))
             if progress is not None:
                 progress(index + 1, count)
@@ -148,7 +149,8 @@ def write_phantoms(
             writer = csv.DictWriter(stream, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
-        record = {"format": 1, "seed": seed, "count": count, "size": list(case.image.shape), "classes": list(CLASSES)}
+        write_text(staging / "classes.txt", "\n".join(CLASSES) + "\n")
+        record = {"format": 1, "seed": seed, "count": count, "size": list(case.image.shape)}
         write_json(staging / "phantom.json", record)
     return folder
 
