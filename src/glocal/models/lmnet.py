@@ -159,11 +159,19 @@ class LMNet(SegmentationNetwork):
 
         def stage(level: int, entering: int) -> nn.Sequential:
             """Two multi-branch modules; both expand to the width of the next level (§3.1)."""
-            f = widths[level]
-            options = {"se_reduction": facts.se_reduction, "bias": facts.bias, "merged": merged}
             return nn.Sequential(
-                MultiBranchBlock(entering, widths[level + 1], f, branches, **options),
-                MultiBranchBlock(f, widths[level + 1], f, branches, **options),
+                *(
+                    MultiBranchBlock(
+                        channels,
+                        widths[level + 1],
+                        widths[level],
+                        branches,
+                        se_reduction=facts.se_reduction,
+                        bias=facts.bias,
+                        merged=merged,
+                    )
+                    for channels in (entering, widths[level])
+                )
             )
 
         levels = range(4)

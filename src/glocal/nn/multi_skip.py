@@ -56,7 +56,7 @@ class MultiSkip(nn.Module):
         self.fuse = ConvNorm(nn.Conv2d(levels * channels, channels, size, padding=size // 2))
 
     def forward(self, same: Tensor, finer: Tensor | None = None, coarser: Tensor | None = None) -> Tensor:
-        """``(N, C, H, W)`` and its neighbours ``(N, finer, 2H, 2W)``, ``(N, coarser, H/2, W/2)`` -> ``(N, C, H, W)``."""
+        """``(N, C, H, W)``, finer ``(N, ·, 2H, 2W)``, coarser ``(N, ·, H/2, W/2)`` -> ``(N, C, H, W)``."""
         levels = [self.same(same)]
         if self.finer is not None:
             levels.insert(0, self.finer(finer))

@@ -120,7 +120,7 @@ def _bias_by_offset(rel_pos_bias: Tensor, height: int, width: int, kernel_size: 
     """``(k², h, H, W)``: the bias of each key of each query, keys in the order of the padded window."""
     rows, columns = (_offsets(size, kernel_size, rel_pos_bias.device).T.flatten() for size in (height, width))
     table = rel_pos_bias.index_select(1, rows).index_select(2, columns)
-    table = table.unflatten(1, (kernel_size, height)).unflatten(3, (kernel_size, width))
+    table = table.reshape(-1, kernel_size, height, kernel_size, width)
     return table.permute(1, 3, 0, 2, 4).flatten(0, 1)
 
 
@@ -133,7 +133,7 @@ def _tiled(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tens
     if down or right:
         q, k, v = (F.pad(t, (0, 0, 0, 0, 0, right, 0, down)) for t in (q, k, v))
     rows, columns = (height + down) // _TILE, (width + right) // _TILE
-    q = q.unflatten(2, (columns, _TILE)).unflatten(1, (rows, _TILE))
+    q = q.reshape(batch, rows, _TILE, columns, _TILE, heads, channels)
     q_thQd = q.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, heads, _TILE * _TILE, channels)
     k_thKd, v_thKd = (
         t.unfold(1, halo, _TILE)
@@ -147,8 +147,8 @@ def _tiled(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tens
         bias = _bias_by_tile(rel_pos_bias, (height, width), (rows, columns), kernel_size)
         mask = (mask + bias).repeat(batch, 1, 1, 1)
     out = F.scaled_dot_product_attention(q_thQd, k_thKd, v_thKd, attn_mask=mask, scale=1.0)
-    out = out.unflatten(2, (_TILE, _TILE)).unflatten(0, (batch, rows, columns)).permute(0, 1, 4, 2, 5, 3, 6)
-    return out.flatten(3, 4).flatten(1, 2)[:, :height, :width]
+    out = out.reshape(batch, rows, columns, heads, _TILE, _TILE, channels).permute(0, 1, 4, 2, 5, 3, 6)
+    return out.reshape(batch, height + down, width + right, heads, channels)[:, :height, :width]
 
 
 def _build_mask(kernel_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -184,7 +184,7 @@ def _bias_by_tile(rel_pos_bias: Tensor, size: tuple[int, int], tiles: tuple[int,
         index.append((key - query + kernel_size - 1).clamp(0, 2 * kernel_size - 2))
     rows, columns = index
     table = rel_pos_bias.index_select(1, rows.flatten()).index_select(2, columns.flatten())
-    table = table.unflatten(1, rows.shape).unflatten(4, columns.shape)
+    table = table.reshape(-1, *rows.shape, *columns.shape)
     return table.permute(1, 4, 0, 2, 5, 3, 6).flatten(5, 6).flatten(3, 4).flatten(0, 1)
 
 
@@ -230,7 +230,7 @@ class NeighborhoodAttention2d(nn.Module):
         down, right = max(0, self.kernel_size - height), max(0, self.kernel_size - width)
         if down or right:
             x = F.pad(x, (0, 0, 0, right, 0, down))
-        q, k, v = self._project(x).unflatten(-1, (3, self.num_heads, -1)).unbind(3)
+        q, k, v = self._project(x).reshape(*x.shape[:3], 3, self.num_heads, -1).unbind(3)
         out = neighborhood_attention(q, k, v, self.kernel_size, self.rpb)
         projected: Tensor = self.proj(out[:, :height, :width].flatten(3))
         return projected
@@ -241,7 +241,7 @@ class NeighborhoodAttention2d(nn.Module):
             qkv: Tensor = self.qkv(x)
             return qkv
         qkv_NCL = self.qkv.weight @ x.flatten(1, 2).transpose(1, 2) + self.qkv.bias[:, None]
-        return qkv_NCL.unflatten(2, x.shape[1:3]).permute(0, 2, 3, 1)
+        return qkv_NCL.reshape(x.shape[0], -1, *x.shape[1:3]).permute(0, 2, 3, 1)
 
     def published_macs(self, inputs: tuple[Tensor, ...], output: Tensor) -> int:
         """Multiply-adds by the papers' counter: the two linear layers; it does not see the attention."""

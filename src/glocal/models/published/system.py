@@ -1,0 +1,96 @@
+"""What is known about one published code base: how its checkpoints and its modules become ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+__all__ = ["Component", "Converted", "Record", "Rules", "System", "apply_rules", "renamed"]
+
+Record = Mapping[str, Any]
+"""The record of a golden case: ``component``, ``arguments``, ``state``, ``parameters`` and how the input is cut."""
+
+Rules = Sequence[tuple[str, str | None]]
+"""Pairs of a pattern for the whole published name and our name (``\\1`` is a group); None: the tensor is not used."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A published state dict in our words."""
+
+    family: str
+    """The system the tensors belong to, such as ``"lmnet"``."""
+    name: str
+    """The registered network to build."""
+    arguments: dict[str, Any]
+    """Constructor arguments that the tensors imply, ``in_channels`` and ``num_classes`` among them."""
+    state: dict[str, Tensor]
+    """Our name -> tensor, for a network built with ``arguments``."""
+    ignored: tuple[str, ...] = ()
+    """Published tensors that the published network holds but never uses; nothing is lost without them."""
+    unexpected: tuple[str, ...] = ()
+    """Tensors that no rule knows: with strict loading an error, otherwise left out and told."""
+    notes: tuple[str, ...] = ()
+    """What was done to get at the tensors, one sentence each."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """Our module for a published one, as a golden record describes it."""
+
+    module: nn.Module
+    rename: Callable[[str], str | None]
+    """Published tensor name -> ours; None: the published module never uses it. ``KeyError``: unknown."""
+    feed: Callable[[Tensor], tuple[Any, ...]] = lambda x: (x,)
+    """The one input array of the record -> the arguments of ``module``."""
+    finish: Callable[[nn.Module], None] = lambda module: None
+    """What is done to the module, in eval mode, once the published tensors are loaded (merging, say)."""
+
+
+@dataclass(frozen=True)
+class System:
+    """One published code base."""
+
+    family: str
+    recognises: Callable[[Mapping[str, Tensor]], bool]
+    """Whether a bare state dict (published names) is one of this system's networks."""
+    convert: Callable[[Mapping[str, Tensor]], Converted]
+    """The state dict in our words. ``KeyError``: a tensor that is needed to know the variant is missing."""
+    components: Mapping[str, Callable[[Record], Component]] = field(default_factory=dict)
+    """Golden ``component`` -> what builds ours from the record."""
+
+
+def apply_rules(name: str, rules: Rules) -> str | None:
+    """Our name of a published tensor; None: it is not used.
+
+    Raises:
+        KeyError: No rule knows the name.
+    """
+    for pattern, ours in rules:
+        match = re.fullmatch(pattern, name)
+        if match is not None:
+            return None if ours is None else match.expand(ours)
+    raise KeyError(name)
+
+
+def renamed(
+    state: Mapping[str, Tensor], rename: Callable[[str], str | None]
+) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
+    """A state dict under our names, the names that are not used, and the names that no rule knows."""
+    ours: dict[str, Tensor] = {}
+    ignored, unexpected = [], []
+    for name, tensor in state.items():
+        try:
+            new = rename(name)
+        except KeyError:
+            unexpected.append(name)
+            continue
+        if new is None:
+            ignored.append(name)
+        else:
+            ours[new] = tensor
+    return ours, tuple(ignored), tuple(unexpected)

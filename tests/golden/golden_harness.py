@@ -1,0 +1,137 @@
+"""Build the module a golden record names, give it the published weights, and compare what it computes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from golden_values import image, weight
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from glocal.models.published import Component, Record, build_component
+
+ABSOLUTE = 1e-4
+"""Largest difference of an output."""
+RELATIVE = 2e-5
+"""Largest difference of an output over the largest reference value, for the systems whose specification asks it."""
+RELATIVE_SYSTEMS = {"spm"}
+GRADIENT = 1e-3
+"""Largest relative difference of a gradient norm."""
+GRADIENT_FLOOR = 1e-6
+"""Gradient norms are compared no more finely than this."""
+
+SHARED = Path(os.environ.get("GLOCAL_SHARED", Path(__file__).resolve().parents[3] / "shared"))
+STRICT = os.environ.get("GLOCAL_GOLDEN_STRICT") == "1"
+
+
+def shared_records() -> list[Path]:
+    """The records of every case there is, in the order of system and name."""
+    return sorted(SHARED.glob("golden/*/*.json"))
+
+
+def read_case(path: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    """A record and its reference arrays."""
+    with np.load(path.with_suffix(".npz"), allow_pickle=False) as arrays:
+        return json.loads(path.read_text()), {key: arrays[key] for key in arrays.files}
+
+
+@dataclass
+class Computed:
+    """What our module computes on a golden case."""
+
+    outputs: list[NDArray[Any]]
+    gradients: dict[str, float]
+    """Published parameter name -> norm of the gradient of the mean square of the output; 0.0: none."""
+
+
+def load_published(component: Component, record: Record) -> None:
+    """Load the golden weights through the table of names; every floating tensor of ours must get a value."""
+    module = component.module
+    own = module.state_dict()
+    values: dict[str, Tensor] = {}
+    for name, shape, dtype in record["state"]:
+        ours = component.rename(name)
+        value = weight(name, shape) if "float" in dtype else None
+        if ours is not None and value is not None:
+            assert ours in own, f"{name}: our module has no {ours}"
+            values[ours] = torch.from_numpy(value).reshape(own[ours].shape)
+    absent = [name for name, t in own.items() if name not in values and t.is_floating_point()]
+    assert not absent, f"no published tensor for {absent}"
+    module.load_state_dict({**own, **values})
+
+
+def prepare(record: Record) -> Component:
+    """The component of a record, in eval mode, with the golden weights in the record's precision."""
+    component = build_component(record)
+    if record.get("precision") == "float64":
+        component.module.double()
+    load_published(component, record)
+    component.module.eval()
+    component.finish(component.module)
+    return component
+
+
+def golden_input(record: Record) -> Tensor:
+    """The input array, scaled and shifted as the record says."""
+    x = torch.from_numpy(image(record["case"], record["input_shape"]))
+    if record.get("precision") == "float64":
+        x = x.double()
+    transform = record.get("input_transform", {})
+    return x * (record.get("input_scale", 1.0) * transform.get("scale", 1.0)) + transform.get("shift", 0.0)
+
+
+def compute(component: Component, record: Record) -> Computed:
+    """Run the module and take the gradient norm of every published parameter."""
+    result = component.module(*component.feed(golden_input(record)))
+    outputs = list(result) if isinstance(result, tuple | list) else [result]
+    torch.stack([(o**2).mean() for o in outputs]).sum().backward()
+    parameters = dict(component.module.named_parameters())
+    gradients = {}
+    for name in record["parameters"]:
+        ours = component.rename(name)
+        gradient = None if ours is None else parameters[ours].grad
+        gradients[name] = 0.0 if gradient is None else float(gradient.double().norm())
+    return Computed([o.detach().numpy() for o in outputs], gradients)
+
+
+def output_differences(outputs: list[NDArray[Any]], reference: Mapping[str, NDArray[Any]], system: str) -> list[str]:
+    """What is wrong with the outputs, a sentence each; empty: they agree."""
+    keys = sorted((k for k in reference if k.startswith("output")), key=lambda k: int(k[6:] or 0))
+    if len(keys) != len(outputs):
+        return [f"{len(outputs)} outputs, expected {len(keys)}"]
+    problems = []
+    for key, ours in zip(keys, outputs, strict=True):
+        expected = reference[key]
+        if ours.shape != expected.shape:
+            problems.append(f"{key} is {ours.shape}, expected {expected.shape}")
+            continue
+        difference = float(np.abs(ours.astype(np.float64) - expected).max())
+        bound = min(ABSOLUTE, RELATIVE * float(np.abs(expected).max())) if system in RELATIVE_SYSTEMS else ABSOLUTE
+        if not difference <= bound:
+            problems.append(f"{key} differs by {difference:.2e}, allowed {bound:.2e}")
+    return problems
+
+
+def gradient_differences(gradients: Mapping[str, float], expected: Mapping[str, float]) -> list[str]:
+    """What is wrong with the gradient norms, a sentence each; empty: they agree."""
+    problems = []
+    for name, norm in expected.items():
+        ours = gradients[name]
+        if (norm == 0.0) != (ours == 0.0) and max(norm, ours) > GRADIENT_FLOOR:
+            problems.append(f"{name}: gradient norm {ours:.3e}, expected {norm:.3e} (0 = never trained)")
+        elif not abs(ours - norm) <= GRADIENT * norm + GRADIENT_FLOOR:
+            problems.append(f"{name}: gradient norm {ours:.6e}, expected {norm:.6e}")
+    return problems
+
+
+def perturb(module: nn.Module, name: str, factor: float) -> None:
+    """Multiply one tensor of a module, to see that the comparison bites."""
+    with torch.no_grad():
+        dict(module.named_parameters())[name].mul_(factor)
