@@ -1,7 +1,7 @@
 """Surfaces of masks and the distances between them, in two or three dimensions.
 
-Everything the distance metrics need comes from **one** pair of distance vectors: the surface of each mask is taken once,
-inside the box that holds both, and each surface point asks a k-d tree for the nearest point of the other surface.
+Everything the distance metrics need comes from **one** pair of distance vectors: the surface of each mask is taken
+once, inside the box that holds both, and each surface point asks a k-d tree for the nearest point of the other surface.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-__all__ = ["SurfaceDistances", "bounding_box", "modified_hausdorff", "surface", "surface_distances", "surface_points"]
+__all__ = ["SurfaceDistances", "bounding_box", "modified_hausdorff", "surface", "surface_distances"]
 
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
@@ -54,14 +54,6 @@ def surface(mask: BoolArray) -> BoolArray:
         interior[tuple(first)] = False
         interior[tuple(last)] = False
     return mask & ~interior
-
-
-def surface_points(mask: BoolArray) -> NDArray[np.intp]:
-    """Return the indices of the surface pixels of ``mask``, ``(points, axes)`` in raster order; see :func:`surface`."""
-    box = bounding_box(mask)
-    if box is None:
-        return np.empty((0, mask.ndim), np.intp)
-    return np.argwhere(surface(mask[box])) + np.array([side.start for side in box])
 
 
 @dataclass(frozen=True)
@@ -162,7 +154,7 @@ def modified_hausdorff(prediction: BoolArray, truth: BoolArray) -> float:
     masks = prediction, truth
     means = []
     for i in (0, 1):
-        outside = np.argwhere(masks[i] & ~masks[1 - i]).astype(np.float64)
-        total = _nearest(outside, surface_points(masks[1 - i]).astype(np.float64), 0).sum()
+        outside = _coordinates(masks[i] & ~masks[1 - i], ())
+        total = _nearest(outside, _coordinates(surface(masks[1 - i]), ()), 0).sum()
         means.append(float(total) / sizes[i])
     return max(means)
