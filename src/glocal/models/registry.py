@@ -16,7 +16,7 @@ from torch import nn
 from glocal.errors import UserError, nearest
 from glocal.models.network import Features, Network
 
-__all__ = ["ModelInfo", "Paper", "create_model", "list_models", "model_info", "register"]
+__all__ = ["ModelInfo", "Paper", "Task", "create_model", "default_options", "list_models", "model_info", "register"]
 
 Task = Literal["segmentation", "classification"]
 
@@ -79,7 +79,9 @@ N = TypeVar("N", bound=Callable[..., Network])
 def register(*records: ModelInfo) -> Callable[[N], N]:
     """Class decorator: make a network known under the names of its records.
 
-    The class is called with ``in_channels``, ``num_classes``, the record's ``arguments`` and the caller's.
+    The class is called with ``in_channels``, ``num_classes``, the record's ``arguments`` and the caller's, all by
+    keyword. Its options take what JSON can hold (lists for tuples), so that a model folder can repeat them, and it can
+    be made on the meta device.
     """
 
     def enter(make: N) -> N:
@@ -100,7 +102,8 @@ def _all() -> dict[str, _Entry]:
 def _entry(name: str) -> _Entry:
     entries = _all()
     if name not in entries:
-        raise UserError(f"no network {name!r}.{nearest(name, entries)} `glocal models` lists them")
+        plain = str(name).lower().replace("-", "_").replace(" ", "_")
+        raise UserError(f"no network {name!r}.{nearest(plain, entries)} `glocal models` lists them")
     return entries[name]
 
 
@@ -114,7 +117,8 @@ def list_models(
     """Names of the registered networks, sorted.
 
     Args:
-        patterns: Shell patterns, such as ``"lmnet*"``; a name that matches any of them is listed. None given: all.
+        patterns: Shell patterns in any case, such as ``"lmnet*"``; a name that matches any of them is listed. None
+            given: all.
         task: Only networks for this task.
         family: Only variants of this system.
         max_params: Only networks with at most so many parameters.
@@ -129,7 +133,7 @@ def list_models(
     return sorted(
         info.name
         for info in infos
-        if (not patterns or any(fnmatch.fnmatchcase(info.name, pattern) for pattern in patterns))
+        if (not patterns or any(fnmatch.fnmatchcase(info.name, pattern.lower()) for pattern in patterns))
         and (task is None or info.task == task)
         and (family is None or info.family == family)
         and (max_params is None or info.parameters <= max_params)
@@ -152,6 +156,19 @@ def model_info(name: str) -> ModelInfo:
     return _entry(name).info
 
 
+def default_options(name: str) -> dict[str, Any]:
+    """Every option of a network and the value it has when none is given.
+
+    Raises:
+        UserError: No network has this name.
+    """
+    entry = _entry(name)
+    parameters = inspect.signature(entry.make).parameters.values()
+    usual = {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+    numbers = {"in_channels": entry.info.in_channels, "num_classes": entry.info.num_classes}
+    return {**usual, **numbers, **entry.info.arguments}
+
+
 def create_model(
     name: str,
     *,
@@ -166,45 +183,57 @@ def create_model(
 
     Args:
         name: A registered name; :func:`list_models` gives them.
-        in_channels: Channels of the input; default: the published number.
-        num_classes: Classes of the output; default: the published number.
+        in_channels: Channels of the input; default: those of ``weights``, else the published number.
+        num_classes: Classes of the output; default: those of ``weights``, else the published number.
         features_only: Return the feature pyramid, a list of maps, in place of logits; ``.feature_info`` gives channels
             and strides.
-        weights: A model folder or ``.safetensors`` of ours, or a published ``.pth``, recognised by its keys.
-        strict: With ``weights``: refuse missing or unexpected tensors (they are listed by name). False: load what fits
-            and log what was left out.
+        weights: A model or run folder, a ``.safetensors`` file, or a published ``.pth``, recognised by its keys.
+            Options that the weights imply are adopted unless they are given here. Weights of a deployed network give a
+            deployed network.
+        strict: With ``weights``: refuse missing, unexpected or mis-shaped tensors (they are listed by name). False:
+            load what fits and log what was left out; another ``num_classes`` then means a fresh head.
         arguments: Options of the network, such as ``preset="paper"``.
 
     Returns:
         A :class:`~glocal.models.network.Network`, in training mode, or :class:`~glocal.models.network.Features`.
 
     Raises:
-        UserError: An unknown name or option (the nearest is named), or weights that do not fit.
+        UserError: An unknown name or option (the nearest is named), a value the network cannot have, or weights that
+            are damaged, hostile or of another network.
+
+    Example:
+        >>> import torch, glocal
+        >>> network = glocal.create_model("lmnet", in_channels=1, num_classes=3)
+        >>> network.eval()(torch.rand(1, 1, 33, 47)).shape
+        torch.Size([1, 3, 33, 47])
+    """
+    given = {"in_channels": in_channels, "num_classes": num_classes}
+    options = {**{key: value for key, value in given.items() if value is not None}, **arguments}
+    if weights is None:
+        network = _build(name, options)
+    else:
+        from glocal.models.weights import network_with_weights
+
+        network = network_with_weights(name, options, weights, strict=strict)
+    return Features(network) if features_only else network
+
+
+def _build(name: str, options: Mapping[str, Any]) -> Network:
+    """Call the network's class with the published numbers, the variant's arguments and ``options``, later ones first.
+
+    Raises:
+        UserError: An unknown name or option, or a value the network cannot have.
     """
     entry = _entry(name)
-    signature = inspect.signature(entry.make)
-    for option in arguments:
-        if option not in signature.parameters:
-            known = [p for p in signature.parameters if p not in ("in_channels", "num_classes")]
+    known = list(inspect.signature(entry.make).parameters)
+    for option in options:
+        if option not in known:
             raise UserError(f"{name} has no option {option!r}.{nearest(option, known)} Options: {', '.join(known)}")
-    given = {
-        "in_channels": entry.info.in_channels if in_channels is None else in_channels,
-        "num_classes": entry.info.num_classes if num_classes is None else num_classes,
-        **entry.info.arguments,
-        **arguments,
-    }
+    given = {**default_options(name), **options}
     for what in ("in_channels", "num_classes"):
-        if not isinstance(given[what], int) or given[what] < 1:
+        if not isinstance(given[what], int) or isinstance(given[what], bool) or given[what] < 1:
             raise UserError(f"{name}: {what} is {given[what]!r}; it must be a whole number of at least 1")
     try:
-        if weights is not None:
-            from glocal.models.weights import network_with_weights
-
-            network = network_with_weights(entry.make, name, given, Path(weights), strict=strict)
-        else:
-            network = entry.make(**given)
-    except UserError:
-        raise
+        return entry.make(**given)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{name}: {error}") from error
-    return Features(network) if features_only else network
+        raise UserError(f"{name}: {' '.join(str(error).split())}") from error
