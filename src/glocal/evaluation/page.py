@@ -87,7 +87,8 @@ a:focus-visible,button:focus-visible,.scroll:focus-visible{outline:2px solid var
 .cards li{flex:1 1 150px;border:1px solid var(--line);border-radius:8px;padding:10px 14px}
 .cards b{display:block;font-size:1.65rem;line-height:1.25;font-variant-numeric:tabular-nums}
 .cards small,td small{display:block;color:var(--soft)}
-.notes{background:var(--warn);border-left:4px solid var(--warn-line);border-radius:6px;padding:8px 14px 8px 32px;margin:14px 0}
+.notes{background:var(--warn);border-left:4px solid var(--warn-line);border-radius:6px;margin:14px 0;
+padding:8px 14px 8px 32px}
 .scroll{overflow-x:auto;margin:.6rem 0}.tall .scroll{max-height:560px;overflow-y:auto}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:.9rem}
 caption{text-align:left;padding-bottom:6px}
@@ -105,7 +106,8 @@ th[aria-sort=descending] button::after{content:" \\2193"}
 .gallery figcaption{font-size:.85rem;overflow-wrap:anywhere;padding-top:4px}
 .truth,.guess{fill:none;vector-effect:non-scaling-stroke}.truth{stroke:var(--truth);stroke-width:2.2}
 .guess{stroke:var(--guess);stroke-width:1.7;stroke-dasharray:5 3}
-.key{display:inline-block;width:34px;height:0;border-top:3px solid var(--truth);vertical-align:middle;margin:0 6px 0 14px}
+.key{display:inline-block;width:34px;height:0;border-top:3px solid var(--truth);
+vertical-align:middle;margin:0 6px 0 14px}
 .key.dash{border-top:3px dashed var(--guess)}
 pre{overflow-x:auto;margin:0;font-size:.82rem;white-space:pre-wrap;overflow-wrap:anywhere}
 details summary{cursor:pointer;color:var(--accent)}

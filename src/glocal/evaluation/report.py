@@ -247,8 +247,8 @@ def _pooled(evaluation: Evaluation) -> Markup:
         for name, block in rows
     ]
     text = (
-        "All pixels of all cases in one confusion matrix: large structures and large images weigh more than in the means "
-        f"over cases. Pixel accuracy {_format(pooled['pixel_accuracy'])}."
+        "All pixels of all cases in one confusion matrix: large structures and images weigh more than in means over "
+        f"cases. Pixel accuracy {_format(pooled['pixel_accuracy'])}."
     )
     parts = [element("p", text), table(["class", *(metric.label for metric in shown)], cells, caption="Pooled metrics")]
     if len(confusion) > _MOST_CONFUSED:
