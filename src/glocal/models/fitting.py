@@ -139,13 +139,16 @@ def _same(one: Any, other: Any) -> bool:
     return (list(one) if isinstance(one, tuple) else one) == (list(other) if isinstance(other, tuple) else other)
 
 
-def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> Network:
+def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> tuple[Network, Misfit]:
     """Make the network and load the tensors into it.
 
     Args:
         form: What to make.
         checkpoint: Tensors with this network's names.
         strict: Refuse what does not fit. False: load what fits, and log what was left out.
+
+    Returns:
+        The network, and what did not fit.
 
     Raises:
         UserError: The tensors do not fit, or with ``strict=False`` none does; nothing is loaded.
@@ -167,7 +170,7 @@ def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> Network:
     narrow = {str(v.dtype).removeprefix("torch.") for v in fitting.values() if v.is_floating_point()} - {"float32"}
     if narrow:
         logger.info("%s: converted from %s to float32", checkpoint.path, " and ".join(sorted(narrow)))
-    return network
+    return network, wrong
 
 
 def _told(

@@ -170,7 +170,7 @@ def load_model(source: str | Path, *, strict: bool = True) -> LoadedModel:
         )
     checkpoint = read_checkpoint(weights)
     with in_file(record_path, weights):
-        network = fill(Form(record.name, record.arguments, record.deployed), checkpoint, strict=strict)
+        network, _ = fill(Form(record.name, record.arguments, record.deployed), checkpoint, strict=strict)
     return LoadedModel(network.eval(), record)
 
 
@@ -193,11 +193,11 @@ def network_with_weights(name: str, options: Mapping[str, Any], source: str | Pa
     weights, record_path = find_model(source)
     if record_path is None:
         form, checkpoint = adopt(read_checkpoint(weights), name, options)
-        return fill(form, checkpoint, strict=strict)
+        return fill(form, checkpoint, strict=strict)[0]
     record = read_record(record_path)
     if record.name != name:
         raise UserError(f"{record_path}: these are weights of {record.name}, not of {name}; make {record.name}")
     form = Form(name, {**record.arguments, **options}, record.deployed)
     checkpoint = read_checkpoint(weights)
     with in_file(record_path, weights):
-        return fill(form, checkpoint, strict=strict)
+        return fill(form, checkpoint, strict=strict)[0]
