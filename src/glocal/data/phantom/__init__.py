@@ -156,9 +156,9 @@ def write_phantoms(
 
 
 def _row(case: Phantom) -> dict[str, str | float]:
-    """One line of ``cases.csv``: angles in degrees, ``spacing`` in mm per pixel, everything else in pixels."""
+    """One line of ``cases.csv``: angles in degrees, ``pixel_size_mm`` in mm, everything else in pixels."""
     row: dict[str, str | float] = {"id": case.id, "group": case.group, "aop": case.progression.aop}
-    row["spacing"] = case.spacing
+    row["pixel_size_mm"] = case.spacing
     for name, ellipse in (("symphysis", case.symphysis), ("head", case.head)):
         for field in ("x", "y", "a", "b", "angle"):
             row[f"{name}_{field}"] = float(getattr(ellipse, field))
