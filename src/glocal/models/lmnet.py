@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from glocal.models.network import FeatureInfo, SegmentationNetwork
@@ -209,9 +210,17 @@ class LMNet(SegmentationNetwork):
         self.up = nn.ModuleList(UpsampleConv(widths[i + 1], widths[i], size) for i in levels)
         self.decoder = nn.ModuleList(stage(i, widths[i]) for i in levels)
         self.head = nn.Conv2d(widths[0], num_classes, 1)
+        self.channels_last = False
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Keep the maps channels-last from the stem on, which pays once the branches are merged."""
+        self.channels_last = True
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """``(N, in_channels, H, W)`` -> four encoder levels and the global features, strides 1, 2, 4, 8, 16."""
+        if self.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
         maps = []
         for stage, down in zip(self.encoder, self.down, strict=True):
             x = stage(x)

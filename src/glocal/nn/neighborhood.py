@@ -20,8 +20,10 @@ from glocal.nn.global_attention import head_width
 
 __all__ = ["NeighborhoodAttention2d", "neighborhood_attention"]
 
-_TILE = 8
-"""Side of a query tile in the tiled form."""
+
+def _tile_side(device: torch.device) -> int:
+    """Side of a query tile: small halos stay in a CPU's cache; large tiles copy fewer keys (2025 server CPU, H200)."""
+    return 8 if device.type == "cuda" else 4
 
 
 def neighborhood_attention(
@@ -29,9 +31,10 @@ def neighborhood_attention(
 ) -> Tensor:
     """Attention of every pixel to the window of ``kernel_size``² pixels around it, shifted inwards at the border.
 
-    Two forms compute it, and the sizes decide which is used. Few products a query (``kernel_size`` 3, or heads of at
-    most 4 channels up to window 5): one pass over the map for each offset in the window. Otherwise: tiles of queries
-    share a halo of keys and go through fused scaled-dot-product attention, whose mask leaves each query its window.
+    Two forms compute it, and the sizes decide which is used, as measured by ``benchmarks/neighborhood_attention.py``.
+    ``kernel_size`` 3, or narrow heads (``kernel_size · head_dim`` up to 32): one pass over the map for each offset in
+    the window. Otherwise tiles of queries share a halo of keys and go through fused scaled-dot-product attention, whose
+    mask leaves each query its window.
 
     Args:
         q: Queries ``(N, H, W, heads, head_dim)``.
@@ -72,7 +75,7 @@ def _check_window(kernel_size: int) -> None:
 
 
 def _by_shifts(kernel_size: int, head_dim: int) -> bool:
-    return kernel_size <= 3 or (kernel_size == 5 and head_dim <= 4)
+    return kernel_size <= 3 or kernel_size * head_dim <= 32
 
 
 def _extend(x: Tensor, dim: int, kernel_size: int) -> Tensor:
@@ -94,21 +97,49 @@ def _offsets(size: int, kernel_size: int, device: torch.device) -> Tensor:
 
 
 def _shifted(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tensor | None) -> Tensor:
-    """One pass over the map for each offset in the window; logits lie along an outer axis, where softmax is fast."""
-    height, width = q.shape[1:3]
+    """One pass over the map for each offset in the window, strip by strip of rows that fits the cache."""
+    height, width, heads = q.shape[1:4]
     q_NhdHW, k_NhdHW, v_NhdHW = (t.permute(0, 3, 4, 1, 2) for t in (q, k, v))
     k_NhdHW, v_NhdHW = (_extend(_extend(t, 3, kernel_size), 4, kernel_size) for t in (k_NhdHW, v_NhdHW))
-    window = [(a, b) for a in range(kernel_size) for b in range(kernel_size)]
-    logits = torch.stack(
-        [_dot(q_NhdHW, k_NhdHW[..., a : a + height, b : b + width]) for a, b in window], dim=1
-    )  # (N, k², h, H, W)
-    if rel_pos_bias is not None:
-        logits = logits + _bias_by_offset(rel_pos_bias, height, width, kernel_size)
-    p = logits.softmax(1).unsqueeze(3).unbind(1)
-    out = p[0] * v_NhdHW[..., :height, :width]
-    for p_NhHW, (a, b) in zip(p[1:], window[1:], strict=True):
-        out = out + p_NhHW * v_NhdHW[..., a : a + height, b : b + width]
+    bias = None if rel_pos_bias is None else _bias_by_offset(rel_pos_bias, height, width, kernel_size)
+    strips = []
+    rows = _strip_rows(height, q.shape[0] * heads * width * kernel_size**2, q.device)
+    for top in range(0, height, rows):
+        n = min(rows, height - top)
+        halo = n + kernel_size - 1
+        bias_strip = None if bias is None else bias[:, :, top : top + n]
+        strips.append(
+            _strip(
+                q_NhdHW.narrow(3, top, n),
+                k_NhdHW.narrow(3, top, halo),
+                v_NhdHW.narrow(3, top, halo),
+                kernel_size,
+                bias_strip,
+            )
+        )
+    out = strips[0] if len(strips) == 1 else torch.cat(strips, 3)
     return out.permute(0, 3, 4, 1, 2)
+
+
+def _strip_rows(height: int, logits_a_row: int, device: torch.device) -> int:
+    """Rows of a strip: all where kernels are fused or memory is fast; on the CPU so many that the logits take 2 MB."""
+    if device.type != "cpu" or torch.compiler.is_compiling():
+        return height
+    return max(1, 2**19 // logits_a_row)
+
+
+def _strip(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, bias: Tensor | None) -> Tensor:
+    """Queries ``(N, h, d, H, W)``, keys and values padded; logits lie along an outer axis, where softmax is fast."""
+    height, width = q.shape[3:]
+    window = [(a, b) for a in range(kernel_size) for b in range(kernel_size)]
+    logits = torch.stack([_dot(q, k[..., a : a + height, b : b + width]) for a, b in window], 1)  # (N, k², h, H, W)
+    if bias is not None:
+        logits = logits + bias
+    p = logits.softmax(1).unsqueeze(3).unbind(1)
+    out = p[0] * v[..., :height, :width]
+    for p_NhHW, (a, b) in zip(p[1:], window[1:], strict=True):
+        out = torch.addcmul(out, p_NhHW, v[..., a : a + height, b : b + width])
+    return out
 
 
 def _dot(q: Tensor, k: Tensor) -> Tensor:
@@ -127,33 +158,31 @@ def _bias_by_offset(rel_pos_bias: Tensor, height: int, width: int, kernel_size: 
 def _tiled(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tensor | None) -> Tensor:
     """Tiles of T × T queries attend to halos of (T + k − 1)² keys; one mask, the same for all, leaves the windows."""
     batch, height, width, heads, channels = q.shape
-    down, right = -height % _TILE, -width % _TILE
-    halo = _TILE + kernel_size - 1
+    tile = _tile_side(q.device)
+    down, right = -height % tile, -width % tile
+    halo = tile + kernel_size - 1
     k, v = (_extend(_extend(t, 1, kernel_size), 2, kernel_size) for t in (k, v))
     if down or right:
         q, k, v = (F.pad(t, (0, 0, 0, 0, 0, right, 0, down)) for t in (q, k, v))
-    rows, columns = (height + down) // _TILE, (width + right) // _TILE
-    q = q.reshape(batch, rows, _TILE, columns, _TILE, heads, channels)
-    q_thQd = q.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, heads, _TILE * _TILE, channels)
+    rows, columns = (height + down) // tile, (width + right) // tile
+    q = q.reshape(batch, rows, tile, columns, tile, heads, channels)
+    q_thQd = q.permute(0, 1, 3, 5, 2, 4, 6).reshape(-1, heads, tile * tile, channels)
     k_thKd, v_thKd = (
-        t.unfold(1, halo, _TILE)
-        .unfold(2, halo, _TILE)
-        .permute(0, 1, 2, 3, 5, 6, 4)
-        .reshape(-1, heads, halo**2, channels)
+        t.unfold(1, halo, tile).unfold(2, halo, tile).permute(0, 1, 2, 3, 5, 6, 4).reshape(-1, heads, halo**2, channels)
         for t in (k, v)
     )
-    mask = _window_mask(kernel_size, q.device, q.dtype)
+    mask = _window_mask(tile, kernel_size, q.device, q.dtype)
     if rel_pos_bias is not None:
-        bias = _bias_by_tile(rel_pos_bias, (height, width), (rows, columns), kernel_size)
+        bias = _bias_by_tile(rel_pos_bias, (height, width), (rows, columns), tile, kernel_size)
         mask = (mask + bias).repeat(batch, 1, 1, 1)
     out = F.scaled_dot_product_attention(q_thQd, k_thKd, v_thKd, attn_mask=mask, scale=1.0)
-    out = out.reshape(batch, rows, columns, heads, _TILE, _TILE, channels).permute(0, 1, 4, 2, 5, 3, 6)
+    out = out.reshape(batch, rows, columns, heads, tile, tile, channels).permute(0, 1, 4, 2, 5, 3, 6)
     return out.reshape(batch, height + down, width + right, heads, channels)[:, :height, :width]
 
 
-def _build_mask(kernel_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    query = torch.arange(_TILE, device=device)[:, None]
-    key = torch.arange(_TILE + kernel_size - 1, device=device)
+def _build_mask(tile: int, kernel_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    query = torch.arange(tile, device=device)[:, None]
+    key = torch.arange(tile + kernel_size - 1, device=device)
     inside = (key >= query) & (key < query + kernel_size)  # (T, L)
     both = inside[:, None, :, None] & inside[None, :, None, :]
     mask = torch.zeros(both.shape, device=device, dtype=dtype).masked_fill(~both, float("-inf"))
@@ -161,24 +190,26 @@ def _build_mask(kernel_size: int, device: torch.device, dtype: torch.dtype) -> T
 
 
 @functools.lru_cache(maxsize=16)
-def _cached_mask(kernel_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _cached_mask(tile: int, kernel_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     with torch.inference_mode(False):  # a tensor made in inference mode could not be used in training later
-        return _build_mask(kernel_size, device, dtype)
+        return _build_mask(tile, kernel_size, device, dtype)
 
 
-def _window_mask(kernel_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _window_mask(tile: int, kernel_size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """``(T², L²)``, 0 in the window of the query and −∞ elsewhere."""
     if torch.compiler.is_compiling():  # the tensors of a trace must not outlive it
-        return _build_mask(kernel_size, device, dtype)
-    return _cached_mask(kernel_size, device, dtype)
+        return _build_mask(tile, kernel_size, device, dtype)
+    return _cached_mask(tile, kernel_size, device, dtype)
 
 
-def _bias_by_tile(rel_pos_bias: Tensor, size: tuple[int, int], tiles: tuple[int, int], kernel_size: int) -> Tensor:
+def _bias_by_tile(
+    rel_pos_bias: Tensor, size: tuple[int, int], tiles: tuple[int, int], tile: int, kernel_size: int
+) -> Tensor:
     """``(t, h, T², L²)``: the bias of every pair of a query and a key of its halo; outside the window it is void."""
     index = []
     for length, count in zip(size, tiles, strict=True):
-        query = torch.arange(count * _TILE, device=rel_pos_bias.device).view(count, _TILE, 1)
-        key = torch.arange(_TILE + kernel_size - 1, device=rel_pos_bias.device) - kernel_size // 2
+        query = torch.arange(count * tile, device=rel_pos_bias.device).view(count, tile, 1)
+        key = torch.arange(tile + kernel_size - 1, device=rel_pos_bias.device) - kernel_size // 2
         key = key + query[:, :1]
         key = torch.where(key < 0, key + kernel_size, torch.where(key >= length, key - kernel_size, key))
         index.append((key - query + kernel_size - 1).clamp(0, 2 * kernel_size - 2))
@@ -240,7 +271,9 @@ class NeighborhoodAttention2d(nn.Module):
         if not self.by_shifts:
             qkv: Tensor = self.qkv(x)
             return qkv
-        qkv_NCL = self.qkv.weight @ x.flatten(1, 2).transpose(1, 2) + self.qkv.bias[:, None]
+        x_NCL = x.flatten(1, 2).transpose(1, 2)
+        weight = self.qkv.weight.expand(x.shape[0], -1, -1)
+        qkv_NCL = torch.baddbmm(self.qkv.bias[None, :, None], weight, x_NCL)
         return qkv_NCL.reshape(x.shape[0], -1, *x.shape[1:3]).permute(0, 2, 3, 1)
 
     def published_macs(self, inputs: tuple[Tensor, ...], output: Tensor) -> int:
