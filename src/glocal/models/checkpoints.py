@@ -87,9 +87,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_torch(path: Path) -> Any:
     _refuse_bomb(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), path.open("rb") as stream:  # of a path, its suffix would count
             warnings.simplefilter("ignore")  # deprecations inside old files; the user cannot act on them
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         foreign = re.search(r"GLOBAL ([\w.]+)|(?:global|class|type|function):? [`']?([\w.]+\.\w+)", str(error))
         what = next((name for name in foreign.groups() if name), "") if foreign else ""
@@ -109,9 +109,9 @@ def _damaged(path: Path, error: Exception) -> UserError:
 
 def _refuse_bomb(path: Path) -> None:
     """PyTorch stores tensors uncompressed: an archive that grows when it is unpacked was not made by it."""
-    if not zipfile.is_zipfile(path):
-        return
     try:
+        if not zipfile.is_zipfile(path):
+            return
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(entry.file_size for entry in archive.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
@@ -147,6 +147,7 @@ def _tensors(value: Any, path: Path) -> tuple[dict[str, Tensor], list[str]]:
 
 
 def _require_plain(name: str, tensor: Tensor, path: Path) -> None:
+    name = first_names([name])
     if tensor.layout is not torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         raise UserError(f"{path}: {name} is not a dense tensor of numbers; save the network in float32")
     if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
