@@ -1,0 +1,250 @@
+"""``glocal data``: inspect a folder of images, make splits, draw phantoms."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glocal.cli._parser import Parser
+from glocal.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from glocal.data.cases import Dataset
+    from glocal.data.inspect import Finding, Inspection
+    from glocal.data.splits import Splits
+
+__all__ = ["run"]
+
+COMMANDS = {
+    "inspect": "say what a folder of images holds and what is wrong with it",
+    "splits": "make or show the train, val and test parts of a data set",
+    "phantom": "draw ultrasound phantoms with exactly known masks and angle of progression",
+}
+
+SHOWN = 5
+"""Findings of one kind, and files of one finding, that are printed; --json lists all."""
+
+COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+def run(arguments: list[str]) -> None:
+    """Run ``glocal data`` with the words after it."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        lines = "\n".join(f"  {name:<8}  {text}" for name, text in COMMANDS.items())
+        print(f"usage: glocal data COMMAND [ARGUMENTS]   (glocal data COMMAND --help explains one)\n\n{lines}")
+        return
+    command, *rest = arguments
+    if command not in COMMANDS:
+        raise UserError(f"no command 'data {command}'.{nearest(command, COMMANDS)} `glocal data --help` lists them")
+    {"inspect": _inspect, "splits": _splits, "phantom": _phantom}[command](rest)
+
+
+@contextlib.contextmanager
+def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on stderr while there is something to wait for."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(text, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _inspect(arguments: list[str]) -> None:
+    parser = Parser(
+        "data inspect",
+        "Say what a folder of images holds (layout, classes, sizes, groups) and everything suspicious about it, with a "
+        "cure. Every file is read; nothing is changed. Exit code 0 if there is at least one usable case, whatever else "
+        "was found; 2 if nothing was recognised or nothing can be used.",
+        """
+        glocal data inspect polyps
+        glocal data inspect polyps --contact_sheet polyps.png     # then look at it
+        glocal data inspect polyps --json | jq '.findings[] | select(.severity == "error")'
+        glocal data inspect -- -odd-name                          # a name that begins with a dash
+        """,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the data set")
+    parser.add_argument("--splits", type=Path, help="check this splits.json, too; default: the one in DIR, if any")
+    parser.add_argument("--contact_sheet", type=Path, help="write images with their masks drawn in to this PNG or JPEG")
+    parser.add_argument("--tiles", type=int, default=24, help="most images on the contact sheet")
+    parser.add_argument("--json", action="store_true", help="print everything as JSON")
+    given = parser.parse_args(arguments)
+
+    from glocal.data.contact_sheet import write_contact_sheet
+    from glocal.data.inspect import inspect_dataset
+
+    with _progress("reading images and masks") as progress:
+        inspection = inspect_dataset(given.folder, given.splits, progress)
+    if given.contact_sheet is not None:
+        shown, _ = write_contact_sheet(inspection.dataset, given.contact_sheet, given.tiles)
+    if given.json:
+        print(json.dumps(inspection.to_json(), indent=2, ensure_ascii=False))
+    else:
+        _print_inspection(inspection)
+        if given.contact_sheet is not None:
+            print(f"\ncontact sheet of {shown} cases: {given.contact_sheet}")
+    if not inspection.usable:
+        raise UserError(f"{given.folder}: none of its {inspection.cases} cases can be used; mend the errors found")
+
+
+def _print_inspection(inspection: Inspection) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(str(inspection.root))}[/bold]: {inspection.task}, {escape(inspection.layout)}")
+    for note in inspection.notes:
+        console.print(f"  {escape(note)}")
+    console.print(_facts_table(inspection))
+    if inspection.classes:
+        console.print(_class_table(inspection))
+    _print_findings(console, inspection.findings)
+
+
+def _facts_table(inspection: Inspection) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    usable = "all usable" if inspection.usable == inspection.cases else f"{inspection.usable} usable"
+    table.add_row("cases", f"{inspection.cases} ({usable})")
+    if inspection.masks:
+        table.add_row("masks", str(inspection.masks))
+    table.add_row("groups", str(inspection.groups))
+    sizes = [f"{width}x{height} ({count})" for (height, width), count in list(inspection.sizes.items())[:3]]
+    more = len(inspection.sizes) - len(sizes)
+    table.add_row("sizes", ", ".join(sizes) + (f" and {more} more" if more else ""))
+    table.add_row("kinds", "; ".join(f"{kind} ({count})" for kind, count in inspection.kinds.items()))
+    if inspection.intensity is not None:
+        low, mean, high = inspection.intensity
+        table.add_row("intensity", f"{low:.3f} to {high:.3f}, mean {mean:.3f}, of the full range")
+    return table
+
+
+def _class_table(inspection: Inspection) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("class", "name", header_style="bold")
+    table.add_column("cases", justify="right")
+    if inspection.task == "segmentation":
+        table.add_column("pixels", justify="right")
+    table.add_column("share", justify="right")
+    for count in inspection.classes:
+        pixels = [] if count.pixels is None else [f"{count.pixels:,}"]
+        table.add_row(str(count.index), escape(count.name), str(count.cases), *pixels, f"{count.share:.3%}")
+    return table
+
+
+def _print_findings(console: Console, findings: tuple[Finding, ...]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    if not findings:
+        console.print("\nnothing suspicious found")
+        return
+    totals = {severity: sum(finding.severity == severity for finding in findings) for severity in COLOURS}
+    counts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in totals.items() if count]
+    console.print(f"\n{', '.join(counts)}:")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    for (severity, kind), of_one_kind in groupby(findings, lambda finding: (finding.severity, finding.kind)):
+        rows = list(of_one_kind)
+        label = f"[{COLOURS[severity]}]{severity}[/]"
+        for finding in rows[:SHOWN]:
+            more = len(finding.files) - SHOWN
+            files = ", ".join(finding.files[:SHOWN]) + (f" and {more} more" if more > 0 else "")
+            lines = [f"{escape(kind)}: {escape(finding.message)}", f"[green]cure:[/] {escape(finding.cure)}"]
+            table.add_row(label, "\n".join([lines[0], f"[dim]{escape(files)}[/]", lines[1]] if files else lines))
+        if len(rows) > SHOWN:
+            table.add_row(label, f"{escape(kind)}: {len(rows) - SHOWN} more (--json lists all)")
+    console.print(table)
+
+
+def _splits(arguments: list[str]) -> None:
+    parser = Parser(
+        "data splits",
+        "Make the train, val and test parts of a data set, by group and stratified, and write them to splits.json; "
+        "or show those that are there. Existing splits are never made anew without --remake. Training uses the "
+        "splits.json in the folder of the data.",
+        """
+        glocal data splits polyps
+        glocal data splits polyps --fractions '[0.7, 0.1, 0.2]' --seed 1 --output polyps-70.json
+        glocal data splits polyps --folds 5 --output polyps-5fold.json
+        """,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="the data set")
+    parser.add_argument("--seed", type=int, help="seed of the draw (0)")
+    parser.add_argument("--fractions", type=list[float], help="shares of train, val and test ('[0.8, 0.1, 0.1]')")
+    parser.add_argument("--folds", type=int, help="cross-validation with so many folds beside the test part")
+    parser.add_argument("--output", type=Path, help="the file; default: splits.json in DIR")
+    parser.add_argument("--remake", action="store_true", help="replace an existing file")
+    parser.add_argument("--json", action="store_true", help="print the content of the file instead of a table")
+    given = parser.parse_args(arguments)
+
+    from glocal.data import open_dataset, open_splits
+
+    dataset = open_dataset(given.folder)
+    with _progress("reading masks") as progress:
+        dataset.scan(progress)
+    path = given.output or given.folder / "splits.json"
+    splits = open_splits(path, dataset, given.seed, given.fractions, given.folds, given.remake)
+    if given.json:
+        print(json.dumps(splits.to_json(), indent=2, ensure_ascii=False))
+        return
+    _print_splits(path, dataset, splits)
+
+
+def _print_splits(path: Path, dataset: Dataset, splits: Splits) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table("part", header_style="bold")
+    strata = sorted({case.stratum for case in dataset.cases if case.stratum})
+    for title in ("cases", "groups", *strata):
+        table.add_column(escape(title), justify="right")
+    parts = {"train": splits.train, "val": splits.val, "test": splits.test}
+    if splits.folds:
+        parts = {f"fold {number} val": fold.val for number, fold in enumerate(splits.folds)} | {"test": splits.test}
+    for name, ids in parts.items():
+        cases = dataset.select(ids)
+        counts = [sum(case.stratum == stratum for case in cases) for stratum in strata]
+        table.add_row(name, str(len(cases)), str(len({case.group for case in cases})), *map(str, counts))
+    console = Console(highlight=False)
+    origin = "came with the data" if splits.ready_made else f"seed {splits.seed}"
+    console.print(f"[bold]{escape(str(path))}[/bold]: {len(dataset)} cases, {origin}")
+    for note in splits.notes:
+        console.print(f"  {escape(note)}")
+    console.print(table)
+
+
+def _phantom(arguments: list[str]) -> None:
+    parser = Parser(
+        "data phantom",
+        "Draw intrapartum-ultrasound phantoms (pubic symphysis and fetal head) as a data set: images, masks, and "
+        "cases.csv with the ellipses, the angle of progression and the pixel size. The same seed draws the same cases.",
+        """
+        glocal data phantom phantoms
+        glocal data phantom phantoms --count 40 --size 128 --seed 7
+        glocal data phantom phantoms --size '[240, 320]'
+        """,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where to write; must not exist or be empty")
+    parser.add_argument("--count", type=int, default=200, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the whole set")
+    parser.add_argument("--size", type=int | tuple[int, int], default=256, help="side in pixels, or [height, width]")
+    given = parser.parse_args(arguments)
+
+    from glocal.data.phantom import write_phantoms
+
+    size = given.size if isinstance(given.size, int) else tuple(given.size)
+    with _progress("drawing phantoms") as progress:
+        folder = write_phantoms(given.folder, given.count, given.seed, size, progress)
+    print(f"{given.count} phantoms in {folder}: images, masks, cases.csv (geometry and angle of progression)")
