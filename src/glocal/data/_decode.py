@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 import warnings
 from collections.abc import Iterator
@@ -15,11 +16,11 @@ from glocal.files import require_regular_file
 
 optional_import("PIL", "train")
 
-from PIL import ExifTags, Image, UnidentifiedImageError  # noqa: E402  (after the check that it is there)
+from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError  # noqa: E402  (after the check that it is there)
 
 __all__ = ["FORMATS", "PIXEL_LIMIT", "Decoded", "decode", "header_size"]
 
-FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM", "MPO")
+FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 """What is decoded, recognised by content. Formats that run a program (EPS) or fetch a file (FPX) are not among them."""
 
 PIXEL_LIMIT = 89_478_485
@@ -169,6 +170,20 @@ def _page(path: Path, image: Image.Image, page: int, notes: list[str]) -> int:
     return pages
 
 
+def _require_whole_tiff(image: TiffImagePlugin.TiffImageFile, stream: IO[bytes], notes: list[str]) -> None:
+    """See that a TIFF is as long as its directory claims before libtiff does, which prints to stderr by itself."""
+    cut = [note for note in notes if re.search("Truncated File|larger than file|too large|Expecting to read", note)]
+    if cut:
+        raise OSError(cut[0])
+    place = stream.tell()
+    end = stream.seek(0, 2)
+    stream.seek(place)
+    for offsets, lengths in ((273, 279), (324, 325)):  # strips, tiles
+        for offset, length in zip(image.tag_v2.get(offsets, ()), image.tag_v2.get(lengths, ()), strict=False):
+            if offset + length > end:
+                raise OSError(f"pixels are missing after byte {end}")
+
+
 def decode(path: str | Path, page: int = 0) -> Decoded:
     """Decode one page of an image file completely, check it, and turn it upright.
 
@@ -191,8 +206,14 @@ def decode(path: str | Path, page: int = 0) -> Decoded:
             stream.seek(0)
             image = _open(path, stream, [])
         pages = _page(path, image, page, notes)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            _require_whole_tiff(image, stream, notes)
         bits = _bits(image)
-        white_is_zero = kind == "TIFF" and image.mode[0] in "IF" and image.tag_v2.get(262) == 0  # type: ignore[attr-defined]
+        white_is_zero = (
+            isinstance(image, TiffImagePlugin.TiffImageFile)
+            and image.mode[0] in "IF"
+            and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
+        )
         turned = _orientation(image, notes) if kind != "PNG" else 1
         image.load()
         if kind == "PNG":
