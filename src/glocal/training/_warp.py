@@ -171,10 +171,10 @@ def warp(images: Tensor, labels: Tensor, plan: Plan, displacement: Tensor | None
     places = torch.stack([xs, ys], dim=-1).expand(n, height, width, 2)
     if displacement is not None:
         places = places + displacement.to(device)
-    matrix, centre, half = (t.float().to(device) for t in (plan.matrix, plan.centre, plan.half))
-    flat = places.reshape(n, height * width, 2) @ matrix[:, :, :2].mT + matrix[:, None, :, 2]
-    source = flat.view(n, height, width, 2)
-    inside = ((source - centre[:, None, None]).abs() <= half[:, None, None]).all(dim=-1)
+    matrix, centre, half = (t.float().to(device)[:, None, None] for t in (plan.matrix, plan.centre, plan.half))
+    # written out, as a matrix product may be computed in TF32, which is a tenth of a pixel off
+    source = matrix[..., 0] * places[..., :1] + matrix[..., 1] * places[..., 1:] + matrix[..., 2]
+    inside = ((source - centre).abs() <= half).all(dim=-1)
     grid = source / torch.tensor([width / 2, height / 2], device=device)
     warped = F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=False)
     sampled = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)

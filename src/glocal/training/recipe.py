@@ -19,23 +19,26 @@ class DataConfig:
     Attributes:
         size: Training size in pixels: one number for a square, or [height, width]. Images are resized to it.
         channels: 1 (grey), 3 (RGB), or auto: 1 where all images are grey, else 3.
-        splits: A splits.json to use. Default: splits.json in the data folder where there is one; else splits are made.
-        fractions: Shares of training, validation and test cases when splits are made.
-        split_seed: Seed of the splits when they are made.
-        folds: Number of folds for cross-validation when splits are made.
-        fold: Which fold validates, from 0. Default: no cross-validation.
+        splits: A splits.json; made if it does not exist. Default: splits.json in the data folder where there is one;
+            else splits are made for this run.
+        fractions: Shares of training, validation and test cases. Default: 0.8, 0.1, 0.1, or those of existing splits.
+        split_seed: Seed of the splits. Default: 0, or that of existing splits.
+        folds: Number of folds for cross-validation. Default: none.
+        fold: Which fold validates, from 0.
+        masks: Whether several masks of one image are united, or each kept as a case of its own.
         mean: Normalisation of images in [0, 1], one number per channel. Default: that of the network.
         std: Normalisation of images in [0, 1], one number per channel. Default: that of the network.
-        cache: Folder for decoded images, or "memory". Default: the folder of the cache, see `glocal data --help`.
+        cache: Folder for decoded images, or "memory". Default: $GLOCAL_CACHE or ~/.cache/glocal.
     """
 
     size: int | tuple[int, int] = (256, 256)
     channels: Literal["auto", 1, 3] = "auto"
     splits: str | None = None
-    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
-    split_seed: int = 0
+    fractions: tuple[float, float, float] | None = None
+    split_seed: int | None = None
     folds: int | None = None
     fold: int | None = None
+    masks: Literal["unite", "keep"] = "unite"
     mean: list[float] | None = None
     std: list[float] | None = None
     cache: str | None = None
@@ -158,7 +161,7 @@ def check_recipe(recipe: Recipe) -> Recipe:
         "data.size": (min(height, width), 16),
         "data.folds": (data.folds if data.folds is not None else 2, 2),
         "data.fold": (data.fold or 0, 0),
-        "data.split_seed": (data.split_seed, 0),
+        "data.split_seed": (data.split_seed or 0, 0),
         "train.epochs": (train.epochs, 1),
         "train.batch_size": (train.batch_size, 1),
         "train.accumulate": (train.accumulate, 1),

@@ -24,6 +24,7 @@ __all__ = [
     "recipe_from",
     "recipe_from_arguments",
     "recipe_settings",
+    "settings_of",
     "shipped_recipes",
 ]
 
@@ -197,6 +198,17 @@ def recipe_from_arguments(arguments: jsonargparse.Namespace) -> Recipe:
         UserError: A value makes no sense.
     """
     return recipe_from({name: arguments[name] for name in _settings()})
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """All settings of a recipe by dotted name; :func:`recipe_from` makes the recipe of them again."""
+    settings = {}
+    for name in _settings():
+        value: Any = recipe
+        for part in name.split("."):
+            value = getattr(value, part)
+        settings[name] = value
+    return settings
 
 
 def dump_recipe(recipe: Recipe) -> str:

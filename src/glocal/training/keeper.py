@@ -1,0 +1,121 @@
+"""What is kept of every epoch: metrics, checkpoints, TensorBoard, and a line for the reader."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+from torch.utils.tensorboard import SummaryWriter
+
+from glocal.files import atomic, writing
+from glocal.training.module import SegmentationTraining
+from glocal.training.run_folder import COLUMNS, Row, RunFolder, best_row
+
+__all__ = ["Keeper", "stops_early"]
+
+log = logging.getLogger("glocal")
+
+
+def stops_early(history: list[Row], select_by: str, patience: int | None) -> bool:
+    """Whether the last ``patience`` epochs brought nothing better than the best before them."""
+    best = best_row(history, select_by)
+    return patience is not None and best is not None and history[-1]["epoch"] - best["epoch"] >= patience
+
+
+class Keeper(Checkpoint):
+    """Writes checkpoints and metrics at the end of every epoch, each file whole or not at all.
+
+    The order (best, last, metrics) makes a run that is killed at any moment resumable: what comes after ``last.ckpt``
+    is made again from it.
+
+    Args:
+        run: Where to write.
+        select_by: Column the best epoch is chosen by.
+        patience: Epochs without a better value before training stops.
+        say: Whether each epoch is a line of the log; not where a progress bar shows it.
+    """
+
+    def __init__(self, run: RunFolder, select_by: str, patience: int | None, say: bool) -> None:
+        self.run = run
+        self.select_by = select_by
+        self.patience = patience
+        self.say = say
+        self.history: list[Row] = []
+        self.writer: SummaryWriter | None = None
+        self.started = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epochs so far, for the checkpoint."""
+        return {"history": self.history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """The epochs before a run was interrupted."""
+        self.history = list(state_dict["history"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Bring ``metrics.csv`` to where the checkpoint is, and open the TensorBoard log."""
+        self.run.write_metrics(self.history)
+        with writing(self.run.path / "logs"):
+            self.writer = SummaryWriter(str(self.run.path / "logs"), purge_step=len(self.history) + 1)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep what the epoch has brought."""
+        assert isinstance(pl_module, SegmentationTraining)
+        assert pl_module.scores is not None
+        pl_module.require_finite(len(pl_module.losses) - 1)
+        row = {
+            "epoch": float(trainer.current_epoch + 1),
+            "learning_rate": pl_module.rate,
+            "train_loss": pl_module.train_loss(),
+            "val_loss": pl_module.val_loss(),
+            **vars(pl_module.scores),
+            "seconds": time.perf_counter() - self.started,
+        }
+        self.history.append(row)
+        best = best_row(self.history, self.select_by)
+        assert best is not None
+        if best is row:
+            self._save(trainer, self.run.best)
+        self._save(trainer, self.run.last)
+        self.run.write_metrics(self.history)
+        self._log(row)
+        if self.say:
+            log.info(
+                "epoch %d/%s  loss %.4f  val mDice %.4f  val Dice per image %.4f  best %s %.4f (epoch %d)  %.1f s",
+                row["epoch"],
+                trainer.max_epochs,
+                row["train_loss"],
+                row["mdice"],
+                row["image_dice"],
+                self.select_by,
+                best[self.select_by],
+                best["epoch"],
+                row["seconds"],
+            )
+        if stops_early(self.history, self.select_by, self.patience):
+            trainer.should_stop = True
+
+    def _save(self, trainer: Trainer, path: Path) -> None:
+        with atomic(path) as temporary:
+            trainer.save_checkpoint(temporary, weights_only=False)
+
+    def _log(self, row: Row) -> None:
+        assert self.writer is not None
+        with writing(self.run.path / "logs"):
+            for name in (*COLUMNS[1:], "seconds"):
+                self.writer.add_scalar(name, row[name], int(row["epoch"]))
+            self.writer.flush()
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Close the TensorBoard log."""
+        if self.writer is not None:
+            self.writer.close()
+            self.writer = None

@@ -1,0 +1,161 @@
+"""From a folder and a recipe to cached training and validation cases."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from glocal.data import Dataset, Encoding, Splits, make_splits, open_dataset, open_splits, read_splits
+from glocal.data.cache import CachedCases, build_cache, estimate_cache
+from glocal.errors import UserError
+from glocal.training.recipe import DataConfig
+
+__all__ = ["TrainingData", "class_facts", "prepare_data"]
+
+log = logging.getLogger("glocal")
+
+_SAMPLE = 64
+"""Images looked at to decide between grey and colour."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a network is trained on."""
+
+    dataset: Dataset
+    splits: Splits
+    channels: int
+    train: CachedCases
+    val: CachedCases
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, background first."""
+        return self.dataset.classes
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says about the data."""
+        encoding = self.dataset.encoding
+        return {
+            "root": str(self.dataset.root.absolute()),
+            "fingerprint": self.dataset.fingerprint,
+            "layout": self.dataset.layout,
+            "task": self.dataset.task,
+            "classes": list(self.classes),
+            "encoding": encoding.to_json() if encoding else None,
+            "channels": self.channels,
+            "cases": {part: len(self.splits.part(part)) for part in ("train", "val", "test")},
+        }
+
+
+def prepare_data(
+    root: str | Path,
+    config: DataConfig,
+    splits_file: Path | None = None,
+    encoding: Encoding | None = None,
+    fingerprint: str | None = None,
+    progress: Progress | None = None,
+) -> TrainingData:
+    """Recognise, split and cache a data set.
+
+    Args:
+        root: Folder of the data.
+        config: The ``data`` section of a recipe.
+        splits_file: Splits of a run that is resumed; they go before those of ``config``.
+        encoding: Meaning of mask values in a run that is resumed.
+        fingerprint: Of the data of a run that is resumed.
+        progress: Called with (done, all) while images are decoded.
+
+    Raises:
+        UserError: The data cannot be used, there is no validation split, or two splits share a case.
+    """
+    dataset = open_dataset(root, masks=config.masks, encoding=encoding)
+    if dataset.task != "segmentation":
+        raise UserError(f"{root}: no masks were found, only classes; `glocal train` needs images with masks")
+    if fingerprint not in (None, dataset.fingerprint):
+        raise UserError(f"{root}: the data has changed since the run began; restore it, or start a new run")
+    for problem in dataset.problems:
+        log.warning("%s: %s", problem.path, problem.message)
+    splits = _splits(dataset, config, splits_file)
+    _require_validation(splits)
+    for note in (*dataset.notes, *splits.notes):
+        log.info("%s", note)
+    counts = ", ".join(f"{len(splits.part(part))} {part}" for part in ("train", "val", "test"))
+    log.info("%s: %d cases (%s), classes: %s", root, len(dataset), counts, ", ".join(dataset.classes))
+    channels = _channels(dataset, splits, config)
+    return TrainingData(
+        dataset,
+        splits,
+        channels,
+        train=_cached(dataset, splits.train, channels, config, progress),
+        val=_cached(dataset, splits.val, channels, config, progress),
+    )
+
+
+def _splits(dataset: Dataset, config: DataConfig, splits_file: Path | None) -> Splits:
+    if splits_file is not None:
+        return read_splits(splits_file, dataset)
+    beside = dataset.root / "splits.json"
+    path = Path(config.splits) if config.splits is not None else beside if beside.exists() else None
+    if path is None:
+        wanted = {} if config.fractions is None else {"fractions": config.fractions}
+        splits = make_splits(dataset, config.split_seed or 0, folds=config.folds, **wanted)
+    else:
+        splits = open_splits(path, dataset, config.split_seed, config.fractions, config.folds)
+        log.info("splits of %s", path)
+    if splits.folds and config.fold is None:
+        raise UserError(f"the splits have {len(splits.folds)} folds; choose one to validate on: --data.fold 0")
+    if config.fold is not None and not splits.folds:
+        raise UserError(f"data.fold is {config.fold} but there are no folds; add --data.folds 5 or leave it out")
+    return splits.fold(config.fold) if config.fold is not None else splits
+
+
+def _require_validation(splits: Splits) -> None:
+    if not splits.train:
+        raise UserError("the training split is empty; make other splits (--data.fractions '[0.8, 0.1, 0.1]')")
+    if not splits.val:
+        raise UserError(
+            "there is no validation split to choose the best epoch on, and the test split is never used for that; "
+            "make splits with one (--data.fractions '[0.8, 0.1, 0.1]')"
+        )
+
+
+def _channels(dataset: Dataset, splits: Splits, config: DataConfig) -> int:
+    if config.channels != "auto":
+        return config.channels
+    ids = (*splits.train, *splits.val)
+    sample = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, _SAMPLE).astype(int))]
+    grey = all(dataset.read_image(case).is_grey for case in dataset.select(sample))
+    log.info("images are %s (data.channels auto looked at %d)", "grey: 1 channel" if grey else "RGB", len(sample))
+    return 1 if grey else 3
+
+
+def _cached(
+    dataset: Dataset, ids: Sequence[str], channels: int, config: DataConfig, progress: Progress | None
+) -> CachedCases:
+    cases, size, in_memory = dataset.select(ids), config.height_width, config.cache == "memory"
+    folder = None if in_memory else config.cache
+    log.info("cache: %s", estimate_cache(dataset, cases, size, channels, folder, in_memory=in_memory))
+    cached = build_cache(dataset, cases, size, channels, folder, in_memory=in_memory, progress=progress)
+    for note in cached.notes:
+        log.info("%s", note)
+    return cached
+
+
+def class_facts(labels: npt.NDArray[Any], num_classes: int) -> tuple[list[int], npt.NDArray[np.bool_]]:
+    """Pixels of each class in all labels, and ``(N, K)``, which case shows which class.
+
+    Args:
+        labels: ``(N, H, W)`` class indices; may be mapped from disk, it is read case by case.
+        num_classes: K.
+    """
+    counts = np.stack([np.bincount(label.reshape(-1), minlength=num_classes) for label in labels])
+    return [int(n) for n in counts.sum(axis=0)], counts > 0
