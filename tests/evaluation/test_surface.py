@@ -81,7 +81,7 @@ def test_concentric_discs_are_apart_by_the_difference_of_their_radii(inner: int,
 def test_shifted_squares_follow_the_count_of_their_outlines(shift: int) -> None:
     side = 20
     found = distance_metrics(square((40, 40), (5, 5), side), square((40, 40), (5, 5 + shift), side), tolerance=1)
-    # One vertical side is `shift` away, the other is nearest to it or to a horizontal side; the horizontal sides overlap.
+    # One vertical side is `shift` away, the other is nearest to its like or to a horizontal side, and those overlap.
     edge = [min(shift, y, side - 1 - y) for y in range(1, side - 1)]
     distances = [shift] * side + [shift - x for x in range(1, shift)] * 2 + edge + [0] * 2 * (side - shift)
     assert len(distances) == 4 * side - 4

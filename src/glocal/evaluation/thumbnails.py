@@ -18,6 +18,9 @@ __all__ = ["Gallery", "Thumbnail", "make_thumbnail"]
 LONGEST_SIDE = 256
 """Of a thumbnail, in pixels."""
 
+NARROWEST_SIDE = 16
+"""What the other side of a very elongated image keeps, at the price of its proportions."""
+
 
 @dataclass(frozen=True, eq=False)
 class Thumbnail:
@@ -54,7 +57,7 @@ def make_thumbnail(case: EvaluatedCase, score: float) -> Thumbnail:
         prediction, truth = prediction[index], truth[index]
         image = None if image is None else image[index]
     step = max(1, math.ceil(max(truth.shape) / LONGEST_SIDE))
-    steps = min(step, truth.shape[0]), min(step, truth.shape[1])
+    steps = [min(step, max(1, size // NARROWEST_SIDE)) for size in truth.shape]
     middle = tuple(slice(size // 2, None, size) for size in steps)
     labels = [np.clip(plane[middle], 0, 255).astype(np.uint8) for plane in (prediction, truth)]
     shape = labels[0].shape
