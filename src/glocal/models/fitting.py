@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from glocal.errors import UserError
 from glocal.models import registry
@@ -42,10 +44,30 @@ class Form:
         return cast(Network, deploy(network)) if self.deployed else network
 
 
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out what only fills tensors: on the meta device there is nothing to fill, and it takes its time."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in _FILLING and args and isinstance(args[0], Tensor):
+            return args[0]
+        return func(*args, **(kwargs or {}))
+
+
+_FILLING = {"uniform_", "normal_", "zero_", "fill_", "erfinv_", "mul_", "add_", "clamp_"}
+
+
 def shapes(form: Form) -> dict[str, Shape]:
-    """Names and shapes of a network's tensors, without making them."""
-    with torch.device("meta"):
-        return {key: tuple(value.shape) for key, value in form.make().state_dict().items()}
+    """Names and shapes of a network's tensors; those of a training form without making them."""
+    if form.deployed:
+        return _shapes_of(form.make())
+    with torch.device("meta"), _Uninitialised():
+        return _shapes_of(form.make())
+
+
+def _shapes_of(network: Network) -> dict[str, Shape]:
+    return {key: tuple(value.shape) for key, value in network.state_dict().items()}
 
 
 @dataclass(frozen=True)
@@ -154,7 +176,9 @@ def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> tuple[Ne
         UserError: The tensors do not fit, or with ``strict=False`` none does; nothing is loaded.
     """
     tensors = checkpoint.tensors
-    expected = shapes(form)
+    _require_affordable(form, checkpoint)
+    network = form.make()
+    expected = _shapes_of(network)
     wrong = misfit(expected, tensors)
     fitting = {k: v for k, v in tensors.items() if k in expected and k not in wrong.misshaped}
     if not fitting:
@@ -163,7 +187,6 @@ def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> tuple[Ne
         raise UserError(f"{checkpoint.path}: none of its {len(tensors)} tensors fits {form.name}; {hint}")
     if strict and wrong:
         raise UserError(f"{checkpoint.path}: {_describe(form, expected, wrong, tensors)}")
-    network = form.make()
     network.load_state_dict(fitting, strict=False)
     if wrong:
         logger.warning("%s: loaded %d of %d tensors of %s; %s", *_told(checkpoint, fitting, expected, form, wrong))
@@ -171,6 +194,17 @@ def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> tuple[Ne
     if narrow:
         logger.info("%s: converted from %s to float32", checkpoint.path, " and ".join(sorted(narrow)))
     return network, wrong
+
+
+def _require_affordable(form: Form, checkpoint: Checkpoint) -> None:
+    """Refuse a network so much larger than the file that only a forged record can ask for it."""
+    wanted = sum(math.prod(shape) for shape in shapes(replace(form, deployed=False)).values())
+    held = sum(tensor.numel() for tensor in checkpoint.tensors.values())
+    if wanted > max(16 * held, 100_000_000):
+        raise UserError(
+            f"{checkpoint.path}: does not fit {form.name}, which would hold {wanted} numbers with the options given "
+            f"where the file holds {held}; restore the record or give other options"
+        )
 
 
 def _told(

@@ -235,5 +235,5 @@ def _build(name: str, options: Mapping[str, Any]) -> Network:
             raise UserError(f"{name}: {what} is {given[what]!r}; it must be a whole number of at least 1")
     try:
         return entry.make(**given)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{name}: {' '.join(str(error).split())}") from error
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: numbers beyond what memory can hold
+        raise UserError(f"{name}: {' '.join(str(error).split())[:300]}") from error

@@ -1,8 +1,8 @@
 """Model folders: ``model.safetensors`` beside ``model.json``.
 
-The folder is all that prediction needs, and holds no code. Loading makes the network on the meta device first and holds
-it against the file, name by name and shape by shape; only what fits is made for good. So a wrong or hostile file costs
-neither memory nor a half-loaded network.
+The folder is all that prediction needs, and holds no code. Loading holds network and file against each other, name by
+name and shape by shape, before a number is taken over; a record that asks for a network far larger than the file is
+refused before anything is made.
 """
 
 from __future__ import annotations
