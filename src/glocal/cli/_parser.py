@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import jsonargparse
@@ -15,7 +17,8 @@ __all__ = ["Parser"]
 class Parser(jsonargparse.ArgumentParser):
     """A jsonargparse parser whose errors are :class:`~glocal.errors.UserError` with a suggestion.
 
-    Give ``description`` and ``epilog`` (real examples, printed as they are).
+    Give ``description`` and ``examples`` (real commands, printed as they are). Options may be written with hyphens or
+    with underscores.
     """
 
     def __init__(self, command: str, description: str, examples: str, **kwargs: Any) -> None:
@@ -28,6 +31,20 @@ class Parser(jsonargparse.ArgumentParser):
             allow_abbrev=False,
             **kwargs,
         )
+
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> jsonargparse.Namespace:
+        """Parse the words of one command; see the class for what is forgiven."""
+        words = list(sys.argv[1:] if args is None else args)
+        end = words.index("--") if "--" in words else len(words)
+        words[:end] = [self._as_defined(word) for word in words[:end]]
+        return super().parse_args(words, *rest, **kwargs)
+
+    def _as_defined(self, word: str) -> str:
+        name, equals, value = word.partition("=")
+        if not name.startswith("--") or name in self._option_string_actions:
+            return word
+        same = ("--" + name[2:].replace("-", "_"), "--" + name[2:].replace("_", "-"))
+        return next((option + equals + value for option in same if option in self._option_string_actions), word)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line, with the nearest option for one that is unknown."""
