@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import jsonargparse
@@ -32,12 +32,12 @@ class Parser(jsonargparse.ArgumentParser):
             **kwargs,
         )
 
-    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> jsonargparse.Namespace:
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None, **kwargs: Any) -> Any:
         """Parse the words of one command; see the class for what is forgiven."""
         words = list(sys.argv[1:] if args is None else args)
         end = words.index("--") if "--" in words else len(words)
         words[:end] = [self._as_defined(word) for word in words[:end]]
-        return super().parse_args(words, *rest, **kwargs)
+        return super().parse_args(words, namespace, **kwargs)
 
     def _as_defined(self, word: str) -> str:
         name, equals, value = word.partition("=")
