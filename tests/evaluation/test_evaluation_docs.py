@@ -1,0 +1,32 @@
+"""What docs/evaluation.md says is so: its snippets run, and its tables name what the code has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glocal.evaluation import METRICS, POLICIES, PRESETS, EvaluatedCase
+from glocal.evaluation.table import COLUMNS
+
+TEXT = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text(encoding="utf-8")
+
+
+def test_the_snippets_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    mask = np.eye(256, dtype=np.uint8)
+    snippets = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    assert len(snippets) == 2
+    exec(snippets[0], {"cases": [("a", mask, mask, "patient 1"), ("b", mask, mask, None)]})
+    assert (tmp_path / "evaluation" / "test" / "report.html").exists()
+    exec(snippets[1], {"cases": [EvaluatedCase("a", mask, mask)]})
+
+
+def test_every_column_metric_policy_and_preset_is_explained() -> None:
+    metrics = re.findall(r"^\| `(\w+)` \| .* \| (?:[01]) \| ", TEXT, re.MULTILINE)
+    assert metrics == [metric.name for metric in METRICS]
+    assert [name for name in COLUMNS if f"`{name}`" not in TEXT] == []
+    assert [name for name in POLICIES if f"| `{name}`" not in TEXT] == []
+    assert [name for name in PRESETS if f"### `{name}`" not in TEXT] == []
