@@ -110,12 +110,14 @@ def pair_by_folder(files: list[File], keep: bool) -> Pairing | None:
     images: dict[tuple[Part | None, tuple[str, ...]], list[File]] = defaultdict(list)
     masks: dict[tuple[Part | None, tuple[str, ...]], list[File]] = defaultdict(list)
     outside: list[File] = []
+    known = {folder for where in places.values() if where.role == "mask" for folder in where.rest}
     for file, where in places.items():
-        key = (where.split, where.rest)
         if where.role == "mask":
-            masks[key].append(file)
-        elif where.role == "image" or not named:
-            images[key].append(file)
+            masks[where.split, where.rest].append(file)
+        elif where.role == "image":
+            images[where.split, where.rest].append(file)
+        elif not named:  # photos/ + masks/: a folder that the masks do not have too is the one of the images
+            images[where.split, tuple(folder for folder in where.rest if folder in known)].append(file)
         else:
             outside.append(file)
     if not images:

@@ -28,10 +28,24 @@ _MASK_WORDS = frozenset(
     (
         *("mask", "masks", "label", "labels", "annotation", "annotations", "gt", "gts", "groundtruth", "groundtruths"),
         *("truth", "truths", "segmentation", "segmentations", "seg", "segs", "manual", "target", "targets"),
+        "segmentationclass",
     )
 )
 _IMAGE_WORDS = frozenset(
-    ("image", "images", "img", "imgs", "input", "inputs", "scan", "scans", "picture", "pictures", "original")
+    (
+        "image",
+        "images",
+        "img",
+        "imgs",
+        "input",
+        "inputs",
+        "scan",
+        "scans",
+        "picture",
+        "pictures",
+        "original",
+        "jpegimages",
+    )
 )
 _PARTS: dict[str, Part] = {
     **dict.fromkeys(("train", "training", "traindataset"), "train"),
@@ -138,6 +152,16 @@ def split_named(name: str) -> Part | None:
     return _PARTS.get(meaningful[0]) if len(meaningful) == 1 else None
 
 
+def _role(folder: str) -> Literal["image", "mask"] | None:
+    inside = words(folder)
+    if any(word in _MASK_WORDS for word in inside):
+        return "mask"
+    if any(word in _IMAGE_WORDS for word in inside):
+        return "image"
+    of_a_part = split_named(folder) is None and any(word in _PARTS for word in inside)
+    return "image" if of_a_part and inside[-1] == "data" else None  # ISBI2016_ISIC_Part1_Training_Data
+
+
 @dataclass(frozen=True)
 class Place:
     """What the folders above a file say about it."""
@@ -157,11 +181,7 @@ def place(folders: tuple[str, ...]) -> Place:
     split: Part | None = None
     rest: list[str] = []
     for folder in folders:
-        inside = set(words(folder))
-        here: Literal["image", "mask"] | None = (
-            "mask" if inside & _MASK_WORDS else "image" if inside & _IMAGE_WORDS else None
-        )
-        part = split_named(folder)
+        here, part = _role(folder), split_named(folder)
         if here is not None:
             role, role_folder = here, folder
             part = part or next((_PARTS[word] for word in words(folder) if word in _PARTS), None)

@@ -72,9 +72,10 @@ def open_dataset(
     listing = list_files(root)
     if not listing.files:
         raise _nothing(listing)
-    table, declared = read_table(root), read_classes(root)
-    files, prefix = _without_common(listing.files)
-    found = _segmentation(root, files, prefix, keep=masks == "keep")
+    files, inner = _without_common(listing.files)
+    beside = root.joinpath(*inner)  # where an archive unpacks into a folder of its own
+    table, declared = read_table(root) or read_table(beside), read_classes(root) or read_classes(beside)
+    found = _segmentation(files, keep=masks == "keep")
     if task == "segmentation" and found is None:
         raise UserError(
             f"{root}: no masks were found; put them into masks/ beside images/, with the names of the images"
@@ -128,7 +129,7 @@ def _left_out(listing: Listing) -> list[str]:
     return notes
 
 
-def _segmentation(root: Path, files: list[File], prefix: tuple[str, ...], keep: bool) -> _Found | None:
+def _segmentation(files: list[File], keep: bool) -> _Found | None:
     pairing: Pairing | None
     if pairing := pair_by_folder(files, keep):
         layout = "folders of images and of masks"

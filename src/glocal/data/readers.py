@@ -15,7 +15,7 @@ from glocal.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["IMAGE_SUFFIXES", "Mask", "Picture", "image_size", "read_image", "read_mask"]
+__all__ = ["IMAGE_SUFFIXES", "Mask", "Picture", "image_size", "picture_of", "read_image", "read_mask"]
 
 IMAGE_SUFFIXES = frozenset(
     (
@@ -127,9 +127,33 @@ def read_image(path: str | Path, *, page: int = 0) -> Picture:
         UserError: The file is missing, unreadable, damaged, truncated, no image, above ``PIXEL_LIMIT`` pixels, or holds
             NaN or infinity.
     """
-    decoded = decode(path, page)
+    return _picture(Path(path), decode(path, page))
+
+
+def picture_of(image: Image.Image, name: str = "image") -> Picture:
+    """A Pillow image as :func:`read_image` gives its file: every mode converted, EXIF orientation applied.
+
+    Args:
+        image: The image, opened or made in memory.
+        name: What to call it in an error.
+
+    Raises:
+        UserError: Its file is damaged, or it holds NaN or infinity.
+    """
+    from PIL import ImageOps
+
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError) as error:  # a file opened but not yet decoded
+        raise UserError(f"{name}: damaged or truncated ({error}); copy it again from its source") from error
+    turned = image.getexif().get(0x0112, 1) != 1
+    notes = ("turned upright as its EXIF orientation says",) if turned else ()
+    return _picture(Path(name), Decoded(upright, image.format or "", 0, False, 1, notes))
+
+
+def _picture(path: Path, decoded: Decoded) -> Picture:
     notes = list(decoded.notes)
-    pixels = _pixels(Path(path), decoded, notes)
+    pixels = _pixels(path, decoded, notes)
     return Picture(_own(pixels if pixels.ndim == 3 else pixels[:, :, None]), tuple(notes), decoded.pages)
 
 
