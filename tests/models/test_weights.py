@@ -83,7 +83,9 @@ def test_the_record_says_everything(folder):
         "arguments": {"in_channels": 3, "num_classes": 2},
         "classes": ["background", "polyp"],
         "task": "segmentation",
-        "preprocessing": {"size": [64, 48], "channels": 3, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]},
+        "preprocessing": {
+            **{"size": [64, 48], "channels": 3, "mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1], "mode": "resize"}
+        },
         "deployed": False,
         "manifest": {"note": "ü"},
     }

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from glocal.errors import UserError, nearest
 from glocal.models.registry import Task
 
-__all__ = ["FORMAT", "ModelRecord", "Preprocessing"]
+__all__ = ["FORMAT", "Mode", "ModelRecord", "Preprocessing"]
+
+Mode: TypeAlias = Literal["resize", "window"]
 
 FORMAT = 1
 """Version of ``model.json`` that this package writes, and the newest it reads."""
@@ -29,6 +31,8 @@ class Preprocessing:
     """One a channel, subtracted first."""
     std: tuple[float, ...]
     """One a channel, divided by."""
+    mode: Mode = "resize"
+    """What happens to an image larger than ``size``: stretched to it whole, or cut into overlapping windows of it."""
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -45,6 +49,8 @@ class Preprocessing:
                 return f"{name} is {list(values)}; it must be {self.channels} numbers, one a channel"
         if not all(v > 0 for v in self.std):
             return f"std is {list(self.std)}; its numbers must be above 0"
+        if self.mode not in get_args(Mode):
+            return f"mode is {self.mode!r}; it must be one of {', '.join(get_args(Mode))}"
         return None
 
 
@@ -104,6 +110,7 @@ class ModelRecord:
                 channels=inner.get("channels", int),
                 mean=tuple(inner.get("mean", list)),
                 std=tuple(inner.get("std", list)),
+                mode=inner.get("mode", str, "resize"),
             )
         except UserError:
             raise
@@ -128,8 +135,10 @@ class _Fields:
         self._value, self._path, self._prefix = value, path, prefix
         self._taken: list[str] = []
 
-    def get(self, key: str, kind: type) -> Any:
+    def get(self, key: str, kind: type, default: Any = None) -> Any:
         if key not in self._value:
+            if default is not None:
+                return default
             raise UserError(f"{self._path}: no key {self._prefix + key!r}; restore the file or save the model again")
         value = self._value[key]
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
