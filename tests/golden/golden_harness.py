@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from golden_values import image, weight
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from glocal.models.published import Component, Record, build_component
 
@@ -129,9 +129,3 @@ def gradient_differences(gradients: Mapping[str, float], expected: Mapping[str, 
         elif not abs(ours - norm) <= GRADIENT * norm + GRADIENT_FLOOR:
             problems.append(f"{name}: gradient norm {ours:.6e}, expected {norm:.6e}")
     return problems
-
-
-def perturb(module: nn.Module, name: str, factor: float) -> None:
-    """Multiply one tensor of a module, to see that the comparison bites."""
-    with torch.no_grad():
-        dict(module.named_parameters())[name].mul_(factor)

@@ -1,0 +1,177 @@
+"""What every block promises: any size, no image sees another, gradients everywhere, the example in its docstring."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import glocal.nn as blocks
+
+C = 12
+
+
+def maps(size: tuple[int, int], batch: int = 2, channels: int = C, seed: int = 0) -> Tensor:
+    return torch.randn(batch, channels, *size, generator=torch.Generator().manual_seed(seed))
+
+
+class Neighbours(nn.Module):
+    """A multi-scale skip, fed from one tensor as the encoder would."""
+
+    def __init__(self, pointwise: bool) -> None:
+        super().__init__()
+        self.skip = blocks.MultiSkip(C, finer=C, coarser=C, pointwise=pointwise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        finer = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        same = torch.cat([x, x], 2).repeat_interleave(2, 3)[:, :, : x.shape[2]][..., : x.shape[3]]
+        return self.skip(
+            nn.functional.avg_pool2d(finer, 2), finer, same[..., : (x.shape[2] + 1) // 2, : (x.shape[3] + 1) // 2]
+        )
+
+
+class ChannelsLast(nn.Module):
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Tokens(ChannelsLast):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+MAKERS: dict[str, Callable[[], nn.Module]] = {
+    "ASPP": lambda: blocks.ASPP(C, C),
+    "ConvNorm": lambda: blocks.ConvNorm(nn.Conv2d(C, C, 3, padding=1)),
+    "GlobalAttention": lambda: Tokens(blocks.GlobalAttention(C, 4)),
+    "GlobalFeatureTransformer": lambda: blocks.GlobalFeatureTransformer(C, C, 4),
+    "LocalFeatureTransformer": lambda: blocks.LocalFeatureTransformer(C, 4),
+    "LocalFeatureTransformer, window 5, biased": lambda: blocks.LocalFeatureTransformer(
+        C, 4, window_size=5, rel_pos_bias=True
+    ),
+    "Mlp": lambda: ChannelsLast(blocks.Mlp(C, 24)),
+    "MultiBranchBlock": lambda: blocks.MultiBranchBlock(C, 24, C),
+    "MultiSkip": lambda: Neighbours(pointwise=False),
+    "MultiSkip, pointwise": lambda: Neighbours(pointwise=True),
+    "NeighborhoodAttention2d": lambda: ChannelsLast(blocks.NeighborhoodAttention2d(C, 4, 3)),
+    "NeighborhoodAttention2d, tiled": lambda: ChannelsLast(blocks.NeighborhoodAttention2d(C, 1, 7, rel_pos_bias=True)),
+    "ReparamConv2d": lambda: blocks.ReparamConv2d(C),
+    "SqueezeExcitation": lambda: blocks.SqueezeExcitation(C),
+    "TransformerBlock": lambda: Tokens(blocks.TransformerBlock(C, blocks.GlobalAttention(C, 4))),
+    "UpsampleConv": lambda: blocks.UpsampleConv(C, C),
+    "UpsampleConv, pointwise": lambda: blocks.UpsampleConv(C, C, 1),
+}
+EVEN_ONLY = {"MultiSkip", "MultiSkip, pointwise"}
+each = pytest.mark.parametrize("name", MAKERS)
+
+
+def make(name: str) -> nn.Module:
+    torch.manual_seed(0)
+    return MAKERS[name]()
+
+
+def test_every_public_block_is_in_this_file() -> None:
+    public = {
+        n for n in blocks.__all__ if isinstance(getattr(blocks, n), type) and issubclass(getattr(blocks, n), nn.Module)
+    }
+    assert public == {name.partition(",")[0] for name in MAKERS}
+
+
+@each
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 6), (7, 3), (9, 10)])
+def test_any_size(name: str, size: tuple[int, int]) -> None:
+    if name in EVEN_ONLY:  # the levels of a pyramid differ by exactly 2: networks pad their input to their grid
+        size = (size[0] + size[0] % 2, size[1] + size[1] % 2)
+    factor = 2 if name.startswith("UpsampleConv") else 1
+    out = make(name).eval()(maps(size))
+    assert out.shape == (2, C, factor * size[0], factor * size[1])
+    assert torch.isfinite(out).all()
+
+
+@each
+def test_no_image_of_a_batch_sees_another(name: str) -> None:
+    block = make(name).eval()
+    x = maps((6, 8), batch=3)
+    together = block(x)
+    alone = torch.cat([block(image[None]) for image in x])
+    torch.testing.assert_close(together, alone, atol=2e-6, rtol=1e-5)
+
+
+@each
+def test_the_same_input_gives_the_same_output_and_keeps_its_layout_out_of_it(name: str) -> None:
+    block = make(name).eval()
+    x = maps((6, 8))
+    assert torch.equal(block(x), block(x))
+    torch.testing.assert_close(block(x.contiguous(memory_format=torch.channels_last)), block(x), atol=2e-6, rtol=1e-5)
+
+
+@each
+def test_gradients_reach_every_parameter(name: str) -> None:
+    block = make(name).train()
+    block(maps((6, 8), batch=4)).square().mean().backward()
+    assert [n for n, p in block.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@each
+def test_bfloat16_autocast(name: str) -> None:
+    block, x = make(name).eval(), maps((6, 8))
+    with torch.autocast("cpu", torch.bfloat16):
+        half = block(x)
+    expected = block(x)
+    assert (half.float() - expected).abs().max() <= 5e-2 * expected.abs().max()
+
+
+@pytest.mark.parametrize("module", [m.name for m in pkgutil.iter_modules(blocks.__path__)])
+def test_the_examples_in_the_docstrings_run(module: str) -> None:
+    result = doctest.testmod(importlib.import_module(f"glocal.nn.{module}"), raise_on_error=False)
+    assert result.failed == 0
+
+
+def test_every_public_block_shows_an_example() -> None:
+    silent = [
+        n for n in blocks.__all__ if callable(getattr(blocks, n)) and ">>>" not in (getattr(blocks, n).__doc__ or "")
+    ]
+    assert silent == ["Branch"], "a kernel of ReparamConv2d, shown there"
+
+
+def test_doubling_commutes_with_a_pointwise_convolution() -> None:
+    up = blocks.UpsampleConv(6, 4, kernel_size=1)
+    x = maps((5, 7), channels=6)
+    doubled = nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+    torch.testing.assert_close(up(x), up.conv(doubled), atol=1e-6, rtol=1e-5)
+
+
+def test_pooling_a_pyramid_averages_blocks_of_equal_size() -> None:
+    fine, coarse = maps((8, 12), channels=2), maps((2, 3), channels=1)
+    pooled = blocks.pyramid_pool([fine, coarse])
+    torch.testing.assert_close(pooled[:, :2], fine.unflatten(3, (3, 4)).unflatten(2, (2, 4)).mean((3, 5)))
+    assert torch.equal(pooled[:, 2:], coarse)
+
+
+def test_squeeze_excitation_equals_its_convolutions() -> None:
+    gate = blocks.SqueezeExcitation(12, 3)
+    x = maps((5, 4))
+    hidden = torch.relu(gate.fc1(x.mean((2, 3), keepdim=True)))
+    torch.testing.assert_close(gate(x), x * nn.functional.hardsigmoid(gate.fc2(hidden)))
+
+
+@pytest.mark.parametrize(
+    ("make", "cure"),
+    [
+        (lambda: blocks.SqueezeExcitation(8, 16), "use 1 to 8"),
+        (lambda: blocks.MultiSkip(8), "give finer="),
+        (lambda: blocks.GlobalAttention(10, 3), "num_heads may be 1, 2, 5, 10"),
+    ],
+)
+def test_a_wrong_argument_names_the_cure(make, cure: str) -> None:
+    with pytest.raises(ValueError, match=cure):
+        make()
