@@ -1,0 +1,20 @@
+"""The contract, for every registered network: one that is added is held to it without another line.
+
+The smallest variant of each family keeps the whole contract; of the others the records are checked.
+"""
+
+from contract import NetworkContract, RecordContract
+
+import glocal
+
+ATTRIBUTES = {"lmnet": {"size": (32, 48)}}
+"""Family -> attributes of :class:`NetworkContract` that differ for it."""
+
+INFOS = [glocal.model_info(name) for name in glocal.list_models()]
+SMALLEST = {info.family: info.name for info in sorted(INFOS, key=lambda info: -info.parameters)}
+
+for info in INFOS:
+    whole = SMALLEST[info.family] == info.name
+    base = NetworkContract if whole else RecordContract
+    title = f"Test_{info.name}"
+    globals()[title] = type(title, (base,), {"name": info.name, **(ATTRIBUTES.get(info.family, {}) if whole else {})})
