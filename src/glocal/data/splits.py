@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -141,7 +140,8 @@ def make_splits(
 
 
 def _checked(fractions: Sequence[float]) -> tuple[float, float, float]:
-    if len(fractions) != 3 or min(fractions) < 0 or abs(sum(fractions) - 1) > 1e-6 or fractions[0] <= 0:
+    fits = len(fractions) == 3 and min(fractions) >= 0 and fractions[0] > 0 and abs(sum(fractions) - 1) <= 1e-6
+    if not fits:
         raise UserError(f"fractions {list(fractions)} cannot be; give shares of train, val and test whose sum is 1")
     return float(fractions[0]), float(fractions[1]), float(fractions[2])
 
@@ -260,7 +260,7 @@ def _sides(splits: Splits) -> list[tuple[str, dict[Part, tuple[str, ...]]]]:
 def _parsed(path: Path, plain: Any) -> Splits:
     try:
         if plain["format"] != 1:
-            raise UserError(f"{path}: format {plain['format']!r} is not known; it was written by another version")
+            raise ValueError(f"format {plain['format']!r}")
         fractions = tuple(float(value) for value in plain["fractions"])
         folds = tuple(Fold(_ids(fold["train"]), _ids(fold["val"])) for fold in plain.get("folds", ()))
         parts = {"test": plain["test"], "train": [], "val": []} if folds else plain["splits"]
@@ -274,10 +274,8 @@ def _parsed(path: Path, plain: Any) -> Splits:
             folds,
             bool(plain.get("ready_made", False)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not a splits file of Glocal ({json.dumps(str(error))}); name another file") from None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise UserError(f"{path}: not a splits file of Glocal (version 1): {error}; name another file") from None
 
 
 def _ids(value: Any) -> tuple[str, ...]:
