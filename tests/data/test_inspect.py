@@ -253,6 +253,7 @@ def test_few_groups(tmp_path):
 def test_many_problems_at_once_and_as_json(folder):
     """One bad file does not hide another; errors come first; the record is plain JSON."""
     image(folder, 0).write_bytes(b"")
+    mask(folder, 0).write_text("no mask either")
     mask(folder, 1).write_text("no mask")
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(mask(folder, 2))
     shutil.copy(image(folder, 10), image(folder, 30))
@@ -261,6 +262,8 @@ def test_many_problems_at_once_and_as_json(folder):
     inspection = inspect_dataset(folder)
     kinds = [finding.kind for finding in inspection.findings]
     assert {"unreadable image", "unreadable mask", "size mismatch", "conflicting labels"} <= set(kinds)
+    unreadable = [finding.files[0] for finding in inspection.findings if finding.kind == "unreadable mask"]
+    assert unreadable == ["masks/phantom_00000.png", "masks/phantom_00001.png"]
     severities = [finding.severity for finding in inspection.findings]
     assert severities == sorted(severities, key=["error", "warning", "note"].index)
     record = json.loads(json.dumps(inspection.to_json(), allow_nan=False))

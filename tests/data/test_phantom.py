@@ -73,6 +73,15 @@ def test_same_case_whatever_else_is_drawn(tmp_path):
     assert (few / "cases.csv").read_text().splitlines() == (many / "cases.csv").read_text().splitlines()[:3]
 
 
+def test_numbers_do_not_change_by_accident():
+    """Figures kept from earlier: results on phantoms stay comparable from version to version."""
+    case = generate_case(0, seed=0, size=256)
+    assert case.progression.aop == pytest.approx(132.1730974, abs=1e-6)
+    assert (case.head.x, case.head.a) == pytest.approx((142.4769975, 68.2847843), abs=1e-6)
+    assert case.image.mean() == pytest.approx(32.1501, abs=0.01)
+    assert np.bincount(case.mask.ravel()).tolist() == [51751, 1403, 12382]
+
+
 def test_seeds_and_cases_differ():
     images = [generate_case(index, seed, 64).image for index in (0, 1) for seed in (0, 1)]
     assert len({image.tobytes() for image in images}) == 4

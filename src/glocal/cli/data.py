@@ -99,7 +99,7 @@ def _print_inspection(inspection: Inspection) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(f"[bold]{escape(str(inspection.root))}[/bold]: {inspection.task}, {escape(inspection.layout)}")
     for note in inspection.notes:
         console.print(f"  {escape(note)}")
@@ -217,7 +217,7 @@ def _print_splits(path: Path, dataset: Dataset, splits: Splits) -> None:
         cases = dataset.select(ids)
         counts = [sum(case.stratum == stratum for case in cases) for stratum in strata]
         table.add_row(name, str(len(cases)), str(len({case.group for case in cases})), *map(str, counts))
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     origin = "came with the data" if splits.ready_made else f"seed {splits.seed}"
     console.print(f"[bold]{escape(str(path))}[/bold]: {len(dataset)} cases, {origin}")
     for note in splits.notes:

@@ -101,6 +101,13 @@ class _Doctor:
         what, cure = _parted(text.removeprefix(f"{path}: "))
         return Finding(kind, severity, what, cure, self._files([path]))
 
+    def _some(
+        self, kind: str, severity: Severity, what: str, facts: Sequence[CaseFacts], text: str, cure: str
+    ) -> Iterator[Finding]:
+        """One finding about several cases, if there are any."""
+        if facts:
+            yield Finding(kind, severity, f"{_count(len(facts), what)} {text}", cure, self._images(facts))
+
     def left_out(self) -> Iterator[Finding]:
         """What was recognised as incomplete when the folder was listed."""
         for problem in self.dataset.problems:
@@ -109,24 +116,21 @@ class _Doctor:
     def unusable(self) -> Iterator[Finding]:
         """Files that cannot be read, masks that do not fit; training would stop there."""
         scanned = self.dataset.scan()
+        for mask, known in scanned.items():
+            if known.error is not None:
+                yield self._said("unreadable mask", "error", known.error, mask)
         if self.refusal is not None:
-            about = next((mask for mask in scanned if self.refusal.startswith(f"{mask}: ")), self.dataset.root)
-            yield self._said("mask values", "error", self.refusal, about)
-            for mask, known in scanned.items():
-                if known.error is not None and known.error != self.refusal:
-                    yield self._said("unreadable mask", "error", known.error, mask)
+            named = next((mask for mask in scanned if self.refusal.startswith(f"{mask}: ")), self.dataset.root)
+            if named == self.dataset.root or scanned[named].error is None:
+                yield self._said("mask values", "error", self.refusal, named)
         for fact in self.facts:
             for text in fact.errors:
-                path = next((p for p in (fact.case.image, *fact.case.masks) if text.startswith(f"{p}: ")), None)
-                if path is None or path == fact.case.image:
-                    kind = "unreadable image"
-                elif scanned[path].error is not None:
-                    kind = "unreadable mask"
-                elif fact.image is not None and scanned[path].size != fact.image.size:
-                    kind = "size mismatch"
-                else:
-                    kind = "unknown mask values"
-                yield self._said(kind, "error", text, path or fact.case.image)
+                about = next((path for path in fact.case.masks if text.startswith(f"{path}: ")), None)
+                if about is None:
+                    yield self._said("unreadable image", "error", text, fact.case.image)
+                elif scanned[about].error is None:
+                    fits = fact.image is not None and scanned[about].size == fact.image.size
+                    yield self._said("unknown mask values" if fits else "size mismatch", "error", text, about)
 
     def on_both_sides(self) -> Iterator[Finding]:
         """One group in several parts of a split."""
@@ -154,9 +158,8 @@ class _Doctor:
                 labels = len({(fact.label_digest, fact.case.stratum) for fact in twins if not fact.errors})
             if labels > 1:
                 text = f"the same image {len(twins)} times with different labels"
-                yield Finding(
-                    "conflicting labels", "warning", text, "find out which is right and remove the rest", files
-                )
+                cure = "find out which is right and remove the rest"
+                yield Finding("conflicting labels", "warning", text, cure, files)
             elif len({fact.case.group for fact in twins}) > 1:
                 text = f"the same image {len(twins)} times in different groups: a split may put it on both sides"
                 cure = "keep one, or give them one group in cases.csv"
@@ -219,46 +222,35 @@ class _Doctor:
         drawn = [fact for fact in self.facts if fact.counts]
         empty = [fact for fact in drawn if set(fact.counts) == {0}]
         full = [fact for fact in drawn if len(fact.counts) == 1 and 0 not in fact.counts]
-        if empty:
-            text = f"{_count(len(empty), 'mask')} of {len(drawn)} show only background"
-            cure = "right if nothing is to be seen there, but they sway scores (see the policy for empty masks)"
-            severity: Severity = "warning" if len(empty) > len(drawn) / 2 else "note"
-            yield Finding("empty masks", severity, text, cure, self._images(empty))
-        if full:
-            text = f"{_count(len(full), 'mask')} of {len(drawn)} hold one class everywhere and no background"
-            yield Finding("full masks", "warning", text, "check whether the mask is inverted", self._images(full))
+        text = f"of {len(drawn)} show only background"
+        cure = "right if nothing is to be seen there, but they sway scores (see the policy for empty masks)"
+        severity: Severity = "warning" if len(empty) > len(drawn) / 2 else "note"
+        yield from self._some("empty masks", severity, "mask", empty, text, cure)
+        text = f"of {len(drawn)} hold one class everywhere and no background"
+        yield from self._some("full masks", "warning", "mask", full, text, "check whether the mask is inverted")
 
     def images(self) -> Iterator[Finding]:
         """Constant, tiny, elongated images; a mixture of sizes or kinds; what was converted in reading."""
         read = [(fact, fact.image) for fact in self.facts if fact.image is not None]
         flat = [fact for fact, image in read if image.low == image.high]
-        if flat:
-            text = f"{_count(len(flat), 'image')} of one single value"
-            yield Finding("constant images", "warning", text, "export them again or remove them", self._images(flat))
-        for kind, chosen, text, cure in [
-            (
-                "small images",
-                [f for f, i in read if min(i.size) < SMALL],
-                f"shorter than {SMALL} pixels",
-                "are they thumbnails?",
-            ),
-            (
-                "elongated images",
-                [f for f, i in read if max(i.size) > ELONGATED * min(i.size)],
-                f"more than {ELONGATED} times longer than wide",
-                "they are distorted when stretched to a square; cut them",
-            ),
-        ]:
-            if chosen:
-                yield Finding(kind, "note", f"{_count(len(chosen), 'image')} {text}", cure, self._images(chosen))
+        yield from self._some("constant images", "warning", "image", flat, "of one single value", "export them again")
+        small = [fact for fact, image in read if min(image.size) < SMALL]
+        text = f"shorter or narrower than {SMALL} pixels"
+        yield from self._some("small images", "note", "image", small, text, "look whether they are mere thumbnails")
+        long = [fact for fact, image in read if max(image.size) > ELONGATED * min(image.size)]
+        text, cure = (
+            f"more than {ELONGATED} times longer than wide",
+            "cut them: stretched to a square they are distorted",
+        )
+        yield from self._some("elongated images", "note", "image", long, text, cure)
         sizes, kinds = Counter(image.size for _, image in read), Counter(image.kind for _, image in read)
         if len(sizes) > 1:
             text = f"{len(sizes)} different sizes; all are stretched to the training size"
-            yield Finding("mixed sizes", "note", text, "nothing, if their aspect ratios are similar", ())
+            yield Finding("mixed sizes", "note", text, "none needed if their aspect ratios are similar", ())
         if len(kinds) > 1:
             listed = "; ".join(f"{count} {kind}" for kind, count in kinds.most_common())
             text = f"different kinds of images: {listed}"
-            cure = "nothing, if kind and class are unrelated; otherwise a network learns the kind"
+            cure = "none needed if kind and class are unrelated; otherwise a network learns the kind"
             yield Finding("mixed kinds", "note", text, cure, ())
         if kinds and set(kinds) == {"RGB, all grey, 8-bit"}:
             text = "all images are grey but stored as RGB"
@@ -266,7 +258,7 @@ class _Doctor:
         said = Counter(note for _, image in read for note in image.notes)
         for note, count in said.most_common():
             files = self._images(fact for fact, image in read if note in image.notes)
-            yield Finding("converted in reading", "note", f"{_count(count, 'image')}: {note}", "nothing", files)
+            yield Finding("converted in reading", "note", f"{_count(count, 'image')}: {note}", "none needed", files)
 
     def amount(self) -> Iterator[Finding]:
         """Too little to divide."""

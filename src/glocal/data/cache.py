@@ -150,7 +150,8 @@ def estimate_cache(
     number = pixels * channels * depth + (pixels if dataset.task == "segmentation" else 8 * len(cases))
     if in_memory:
         return CacheEstimate(len(cases), size, channels, number, None, _available(None), False)
-    target = (default_folder() if folder is None else Path(folder)) / _key(dataset, cases, size, channels)
+    caches = default_folder() if folder is None else Path(folder).expanduser()
+    target = caches.absolute() / _key(dataset, cases, size, channels)
     exists = _open(target, len(cases)) is not None
     return CacheEstimate(len(cases), size, channels, number, target, _available(target), exists)
 
