@@ -7,6 +7,7 @@ import gc
 import io
 import json
 import math
+import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -262,3 +263,13 @@ def test_full_precision_survives_the_table(tmp_path: Path) -> None:
         for k in range(3)
     ]
     assert np.array_equal(np.array(read).T, evaluation.values[:, :, 9], equal_nan=True)
+
+
+def test_without_the_plotting_extra_it_says_so_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluation = evaluate(example(2), CLASSES, resamples=10)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(UserError, match=r"matplotlib is not installed.*glocal\[train\]"):
+        evaluation.write(tmp_path / "out")
+    assert not (tmp_path / "out").exists()

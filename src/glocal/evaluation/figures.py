@@ -56,7 +56,9 @@ def _svg(figure: Any, salt: str, label: str) -> Markup:
     text = re.sub(r"font-family:[^;\"]*|font: ([\d.]+px) [^;\"]*", lambda m: f"font-size: {m[1]}" if m[1] else "", text)
     head, _, rest = text.partition(">")
     head = re.sub(r' (?:width|height)="[^"]*"', "", head)
-    return Markup(f'{head} role="img" aria-label="{html.escape(label)}">{rest}'.replace(_INK, "currentColor").strip())
+    width = round(100 * figure.get_figwidth())
+    head += f' style="width:100%;max-width:{width}px;height:auto" role="img" aria-label="{html.escape(label)}"'
+    return Markup(f"{head}>{rest}".replace(_INK, "currentColor").strip())
 
 
 def distribution(

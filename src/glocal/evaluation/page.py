@@ -100,8 +100,8 @@ th button{all:unset;cursor:pointer}th[aria-sort=ascending] button::after{content
 th[aria-sort=descending] button::after{content:" \\2193"}
 .tall thead th{position:sticky;top:0;background:var(--card)}
 .tall thead th:first-child{z-index:1}
-.plots figure{flex:1 1 440px;margin:0;max-width:560px}.plots svg{width:100%;height:auto}
-.gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(230px,1fr))}
+.plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(440px,100%),1fr))}.plots figure{margin:0}
+.gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(230px,100%),1fr))}
 .gallery figure{margin:0}.gallery svg{width:100%;aspect-ratio:1;background:#000;border-radius:6px;display:block}
 .gallery figcaption{font-size:.85rem;overflow-wrap:anywhere;padding-top:4px}
 .truth,.guess{fill:none;vector-effect:non-scaling-stroke}.truth{stroke:var(--truth);stroke-width:2.2}

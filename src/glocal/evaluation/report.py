@@ -22,6 +22,8 @@ _MOST_CASES = 1000
 _MOST_CLASSES = 12
 _MOST_CONFUSED = 40
 _HEADLINE = ("dice", "iou", "hd95", "assd", "nsd")
+_COARSE = ("specificity", "accuracy")
+"""Close to 1 for any small structure: in the tables of classes, but not worth a plot."""
 _NONE = "–"
 
 
@@ -191,14 +193,13 @@ def _distributions(evaluation: Evaluation) -> Markup:
     for index, metric in enumerate(METRICS):
         columns = evaluation.values[:, 1 : len(names) + 1, index].T
         filled = np.stack([result.filled[1 : len(names) + 1, index] for result in evaluation.results], axis=1)
-        if metric.name not in ("accuracy", "specificity") and not np.isnan(columns).all():
+        if metric.name not in _COARSE and not np.isnan(columns).all():
             label = _label(metric, evaluation)
             plots.append(element("figure", figures.distribution(metric, columns, filled, names, label)))
     more = len(evaluation.classes) - 1 - len(names)
-    text = (
-        "A point is a case; the box holds the middle half of them, its line is the median. "
-        "A cross is a value that the policy for empty masks gave, at the edge where it lies beyond."
-    )
+    text = "A point is a case; the box holds the middle half of them, its line is the median."
+    if any(result.filled[1:].any() for result in evaluation.results):
+        text += " A cross is a value that the policy for empty masks gave, at the edge where it lies beyond."
     if more > 0:
         text += f" {more} more classes are in cases.csv."
     return join([element("p", text), element("div", *plots, class_="plots")])
@@ -290,23 +291,18 @@ def _empty(evaluation: Evaluation) -> Markup:
 
 
 def _cases(evaluation: Evaluation) -> Markup:
+    shown = [m for m, metric in enumerate(METRICS) if metric.name not in _COARSE]
     means = with_class_means(np.moveaxis(evaluation.values, 1, 2))[..., -2]  # (N, M), foreground
     order = np.argsort(np.nan_to_num(evaluation.scores, nan=np.inf), kind="stable")
     rows = []
     for index in order[:_MOST_CASES]:
         result = evaluation.results[index]
-        rows.append(
-            [
-                result.id,
-                result.group or _NONE,
-                *(_format(value, metric) for value, metric in zip(means[index], METRICS, strict=True)),
-                "×".join(map(str, result.shape)),
-            ]
-        )
+        numbers = [_format(means[index, m], METRICS[m]) for m in shown]
+        rows.append([result.id, result.group or _NONE, *numbers, "×".join(map(str, result.shape))])
     text = "Mean over the foreground classes, worst Dice first; a click on a column sorts. Every class is in cases.csv."
     if len(order) > _MOST_CASES:
         text += f" Only the worst {_MOST_CASES} of {len(order)} cases are listed here."
-    headers = ["case", "group", *(_label(metric, evaluation) for metric in METRICS), "size"]
+    headers = ["case", "group", *(_label(METRICS[m], evaluation) for m in shown), "size"]
     return element("div", table(headers, rows, caption=text, sortable=True), class_="tall")
 
 
