@@ -21,6 +21,7 @@ from glocal.training.build import Loader
 from glocal.training.keeper import Keeper
 from glocal.training.module import SegmentationTraining
 from glocal.training.run_folder import Row, RunFolder
+from glocal.training.sampling import EpochSampler
 
 __all__ = ["fit", "naming_memory"]
 
@@ -102,16 +103,18 @@ def fit(
     run: RunFolder,
     device: torch.device,
     checkpoint: Path | None,
+    done: int,
 ) -> list[Row]:
     """Train to the last epoch of the recipe.
 
     Args:
         module: What is trained; its weights are afterwards those of the last epoch.
-        training: Its sampler has ``set_epoch``.
+        training: Batches in the order of an :class:`~glocal.training.sampling.EpochSampler`.
         validation: In order.
         run: Where checkpoints and metrics go.
         device: Where to compute.
         checkpoint: To go on from.
+        done: Epochs before the checkpoint.
 
     Returns:
         One row an epoch, those before the checkpoint included.
@@ -121,6 +124,8 @@ def fit(
         KeyboardInterrupt: On SIGINT; the run can be resumed.
     """
     config = module.recipe.train
+    assert isinstance(training.sampler, EpochSampler)
+    training.sampler.set_epoch(done)  # Lightning takes the first batch before it says which epoch it is
     bar = sys.stderr.isatty()
     keeper = Keeper(run, config.select_by, config.early_stopping, say=not bar)
     callbacks: list[Any] = [keeper]

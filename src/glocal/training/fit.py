@@ -80,7 +80,7 @@ def train(data_root: str | Path, recipe: Recipe, output: str | Path, *, progress
         "estimate": asdict(expected),
     }
     run.create(recipe, manifest, data.splits.to_json())
-    return _fit_and_finish(module, data, run, device)
+    return _fit_and_finish(module, data, run, device, done=0)
 
 
 def resume(
@@ -137,7 +137,7 @@ def resume(
         history and stops_early(history, recipe.train.select_by, recipe.train.early_stopping)
     ):
         return _finish(module, data, run, history)
-    return _fit_and_finish(module, data, run, device, run.last if checkpoint is not None else None)
+    return _fit_and_finish(module, data, run, device, done)
 
 
 def _changed(kept: Recipe, changes: Mapping[str, Any], run: RunFolder) -> Recipe:
@@ -156,11 +156,12 @@ def _fit_and_finish(
     data: TrainingData,
     run: RunFolder,
     device: torch.device,
-    checkpoint: Path | None = None,
+    done: int,
 ) -> RunResult:
     training, validation = loaders(module.recipe, data, device)
+    checkpoint = run.last if done else None
     try:
-        history = fit(module, training, validation, run, device, checkpoint)
+        history = fit(module, training, validation, run, device, checkpoint, done)
     except KeyboardInterrupt:
         log.warning("interrupted; what the finished epochs brought is kept. Continue with: %s", _resume_command(run))
         raise
@@ -182,7 +183,8 @@ def _finish(module: SegmentationTraining, data: TrainingData, run: RunFolder, hi
     prefix = "network."
     network = module.network.cpu()
     network.load_state_dict({k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)})
-    best = {name: value if value == value else None for name, value in result.best.items() if name != "seconds"}
+    best: dict[str, Any] = {name: v if v == v else None for name, v in result.best.items() if name != "seconds"}
+    best["epoch"] = int(result.best["epoch"])
     manifest = run.reopen()[1]
     save_model(
         run.model,

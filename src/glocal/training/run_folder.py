@@ -123,6 +123,18 @@ class RunFolder:
             cure = f"continue it (--resume {self.path}) or " if self.recipe.exists() else ""
             raise UserError(f"{self.path}: the folder is not empty; {cure}choose another --output")
 
+    def require_run(self) -> RunFolder:
+        """Return this folder if it is that of a run.
+
+        Raises:
+            UserError: It does not exist, or lacks the manifest or the recipe.
+        """
+        if not self.path.is_dir():
+            raise UserError(f"{self.path}: no such run folder; check the path given to --resume")
+        if not self.manifest.exists() or not self.recipe.exists():
+            raise UserError(f"{self.path}: not a run that can be resumed (no manifest.json or recipe.yaml)")
+        return self
+
     def create(self, recipe: Recipe, manifest: Mapping[str, Any], splits: Any) -> None:
         """Write recipe, splits and manifest of a run that begins; the manifest last.
 
@@ -148,10 +160,7 @@ class RunFolder:
         Raises:
             UserError: It is no run, or its recipe or splits were edited since it began.
         """
-        if not self.path.is_dir():
-            raise UserError(f"{self.path}: no such run folder; check the path given to --resume")
-        if not self.manifest.exists() or not self.recipe.exists():
-            raise UserError(f"{self.path}: not a run that can be resumed (no manifest.json or recipe.yaml)")
+        self.require_run()
         manifest = read_json(self.manifest)
         if not isinstance(manifest, dict) or not isinstance(manifest.get("data"), dict):
             raise UserError(f"{self.manifest}: not the manifest of a run; restore it or start a new run")
