@@ -32,7 +32,9 @@ class Parser(jsonargparse.ArgumentParser):
             **kwargs,
         )
 
-    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None, **kwargs: Any) -> Any:
+    def parse_args(  # type: ignore[override]  # one signature in place of the base class's overloads
+        self, args: Iterable[str] | None = None, namespace: Any = None, **kwargs: Any
+    ) -> Any:
         """Parse the words of one command; see the class for what is forgiven."""
         words = list(sys.argv[1:] if args is None else args)
         end = words.index("--") if "--" in words else len(words)
