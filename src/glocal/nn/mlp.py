@@ -17,6 +17,9 @@ class Mlp(nn.Module):
         out_features: Width of the output; default: that of the input.
         dropout: Probability behind each layer, in training.
 
+    Raises:
+        ValueError: ``dropout`` is not a probability below 1.
+
     Example:
         >>> import torch
         >>> from glocal.nn import Mlp
@@ -28,6 +31,8 @@ class Mlp(nn.Module):
         self, in_features: int, hidden_features: int, out_features: int | None = None, dropout: float = 0.1
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout is {dropout}; it is a probability, at least 0 and below 1")
         self.fc1 = nn.Linear(in_features, hidden_features)
         self.fc2 = nn.Linear(hidden_features, in_features if out_features is None else out_features)
         self.dropout = dropout

@@ -182,12 +182,13 @@ def _network(record: Record) -> Component:
         filters: Sequence[int] = (12, 24, 48, 96, 192),
         deep_supervision: bool = False,
         rel_pos_bias: bool = False,
+        deploy: bool = False,  # the tensors tell
         **switches: Any,
     ) -> nn.Module:
         return LMNet(channel, n_classes, filters=filters, rel_pos_bias=rel_pos_bias, **switches)
 
     kernel = _shapes(record).get("conv1.0.fuse_conv.weight")
-    form = {} if kernel is None else {"merged": True, "branches": [f"{kernel[-2]}x{kernel[-1]}"]}
+    form = {} if kernel is None else {"merged": True, "branches": [_kernel("fuse", kernel)]}
     module = make(**{"rel_pos_bias": record.get("rel_pos_bias", False), **record["arguments"], **form})
     return Component(module, _rename(_network_rules(kernel is not None)), **_merges(record))
 
@@ -215,7 +216,7 @@ def _block(record: Record) -> Component:
         kernels = {branch: sizes[branch] for branch in branches}
         shape = _shapes(record).get("fuse_conv.weight")
         if shape is not None:
-            kernels = {"merged": f"{shape[-2]}x{shape[-1]}"}
+            kernels = {"fuse": _kernel("fuse", shape)}
         return MultiBranchBlock(in_channels, expand_channels, out_channels, kernels, merged=shape is not None)
 
     leftover = _LEFTOVER if "fuse_conv.weight" in _shapes(record) else []
