@@ -1,1 +1,41 @@
-"""inference"""
+"""Prediction: :class:`Predictor`, tiling, test-time augmentation, writers, evaluation of a run, profiling."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from glocal.inference.files import FileResult, plan_files, predict_files
+    from glocal.inference.prediction import Prediction
+    from glocal.inference.predictor import Predictor
+    from glocal.inference.scoring import evaluate_masks, evaluate_run, evaluation_folder
+
+__all__ = [
+    "FileResult",
+    "Prediction",
+    "Predictor",
+    "evaluate_masks",
+    "evaluate_run",
+    "evaluation_folder",
+    "plan_files",
+    "predict_files",
+]
+
+_HOMES = {
+    "FileResult": "files",
+    "Prediction": "prediction",
+    "Predictor": "predictor",
+    "evaluate_masks": "scoring",
+    "evaluate_run": "scoring",
+    "evaluation_folder": "scoring",
+    "plan_files": "files",
+    "predict_files": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is: profiling needs no image reader."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
