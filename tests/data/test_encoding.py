@@ -129,6 +129,8 @@ def test_pictures_and_instances_are_no_labels(tmp_path: Path) -> None:
         infer(tmp_path, write(tmp_path, RNG.integers(0, 200, (32, 32, 3), np.uint8)))
     with pytest.raises(UserError, match="JPEG"):
         infer(tmp_path, write(tmp_path, RNG.integers(0, 200, (32, 32, 3), np.uint8), suffix="jpg"))
+    with pytest.raises(UserError, match=r"0\.tif: [0-9]+ values: a picture"):
+        infer(tmp_path, write(tmp_path, RNG.integers(0, 60000, (99, 99)).astype(np.uint16), suffix="tif"))
 
 
 COLOURS = np.array([[0, 0, 0], [0, 0, 255], [255, 0, 0]], np.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 from pathlib import Path
 
@@ -73,6 +74,7 @@ def test_an_image_finds_its_mask(tmp_path: Path, image: str, mask: str) -> None:
     assert (dataset.task, case.image, case.masks) == ("segmentation", tmp_path / image, (tmp_path / mask,))
     assert dataset.problems == ()
     assert dataset.read_label(case).sum() == 24
+    assert " + " in dataset.layout
 
 
 def test_nothing_is_lost_silently(tmp_path: Path) -> None:
@@ -472,6 +474,29 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         refused(tmp_path, "cannot be listed")
     finally:
         (tmp_path / "images").chmod(0o755)
+
+
+def test_names_that_are_no_utf8_get_an_id_that_can_be_written(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.png")
+    masks(tmp_path, "masks/a.png")
+    try:
+        for folder in ("images", "masks"):
+            os.rename(tmp_path / folder / "a.png", os.fsencode(tmp_path / folder) + b"/caf\xe9.png")
+    except OSError:
+        pytest.skip("this file system takes UTF-8 names only")
+    dataset = open_dataset(tmp_path)
+    (case,) = dataset.cases
+    assert case.id.encode() == rb"caf\udce9"
+    assert dataset.read_label(case).shape == dataset.read_image(case).size
+    assert len(dataset.fingerprint) == 16
+
+
+def test_it_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    put(tmp_path, "images/a.png")
+    masks(tmp_path, "masks/a.png")
+    dataset = open_dataset(tmp_path)
+    assert (dataset.case("a"), len(dataset.classes)) == (dataset.cases[0], 2)
+    assert pickle.loads(pickle.dumps(dataset)) == dataset
 
 
 def test_an_unknown_case_names_the_nearest(tmp_path: Path) -> None:

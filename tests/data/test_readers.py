@@ -241,6 +241,15 @@ def test_exif_orientation_is_applied_to_images_and_masks(tmp_path: Path, suffix:
     assert any("upright" in note for note in picture.notes) == (orientation != 1)
 
 
+def test_orientation_after_the_pixels_of_a_png(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = save(tmp_path / "x.png", GREY).read_bytes()
+    (tmp_path / "x.png").write_bytes(whole[:-12] + chunk(b"eXIf", exif.tobytes()[6:]) + whole[-12:])
+    assert_array_equal(read_image(tmp_path / "x.png").pixels[..., 0], np.rot90(GREY, -1))
+    assert image_size(tmp_path / "x.png") == (17, 11)
+
+
 def test_nonsense_orientation_is_ignored(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 77

@@ -126,7 +126,12 @@ def _warnings_as_notes(notes: list[str]) -> Iterator[None]:
         warnings.simplefilter("always")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         yield
-    notes.extend(dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught))
+    for warning in caught:
+        text = " ".join(str(warning.message).split())
+        if Path(warning.filename).parent.name != "PIL":  # of another thread, caught by accident
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+        elif text not in notes:
+            notes.append(text)
 
 
 def _open(path: Path, stream: IO[bytes], notes: list[str]) -> Image.Image:
@@ -227,6 +232,16 @@ def decode(path: str | Path, page: int = 0) -> Decoded:
     return Decoded(image, kind, bits, white_is_zero, pages, tuple(notes))
 
 
+def _has_late_exif(stream: IO[bytes]) -> bool:
+    """Whether a PNG says its orientation after its pixels."""
+    stream.seek(8)
+    while len(head := stream.read(8)) == 8:
+        if head[4:] == b"eXIf":
+            return True
+        stream.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    return False
+
+
 def header_size(path: str | Path) -> tuple[int, int]:
     """Height and width of an upright image, in pixels, from its header alone.
 
@@ -238,6 +253,10 @@ def header_size(path: str | Path) -> tuple[int, int]:
     with _suspicion(path), path.open("rb") as stream:
         image = _open(path, stream, notes)
         width, height = image.size
-        image_has_none = image.format == "PNG" and "exif" not in image.info  # asking would decode the pixels
-        turned = 1 if image_has_none else _orientation(image, notes)
+        if image.format != "PNG" or "exif" in image.info:
+            turned = _orientation(image, notes)
+        elif _has_late_exif(stream):
+            (width, height), turned = decode(path).image.size, 1
+        else:
+            turned = 1
     return (width, height) if turned >= 5 and image.format != "TIFF" else (height, width)

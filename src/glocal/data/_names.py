@@ -7,14 +7,14 @@ import re
 __all__ = ["IMAGE_CLASSES", "foreground_names", "group_rule", "patient_folder"]
 
 _FOREGROUND: tuple[tuple[str, tuple[str, ...]], ...] = (
-    (r"kvasir|cvc|clinicdb|colondb|etis|polyp", ("polyp",)),
-    (r"busi|breast|isic|ham10000|ph2|skin|idrid|lesion", ("lesion",)),
-    (r"chase|drive|stare|hrf|vessel", ("vessel",)),
-    (r"lgg|glioma|kaggle_3m|tumou?r", ("tumour",)),
-    (r"dsb2018|nucle[iu]", ("nucleus",)),
-    (r"glas|gland", ("gland",)),
+    (r"kvasir|cvc|clinicdb|colondb|etis|polyps?", ("polyp",)),
+    (r"busi|breast|isic|ham10000|ph2|skin|idrid|lesions?", ("lesion",)),
+    (r"chase|drive|stare|hrf|vessels?", ("vessel",)),
+    (r"lgg|glioma|kaggle_3m|tumou?rs?", ("tumour",)),
+    (r"dsb2018|nuclei|nucleus", ("nucleus",)),
+    (r"glas|glands?", ("gland",)),
     (r"hc18|fetal_head", ("head",)),
-    (r"shenzhen|montgomery|lung|cxr", ("lung",)),
+    (r"shenzhen|montgomery|lungs?|cxr", ("lung",)),
     (r"psfhs|iugc", ("pubic symphysis", "fetal head")),
     (r"acdc", ("right ventricle", "myocardium", "left ventricle")),
 )
@@ -34,7 +34,7 @@ _PATIENT_FOLDER = re.compile(r"(?i)(TCGA_\w{2}_\w{4})_\d+|((?:patient|pat|subjec
 def foreground_names(path: str, number: int) -> tuple[str, ...]:
     """Names of ``number`` foreground classes that the folder of a well-known data set implies, or nothing."""
     for pattern, names in _FOREGROUND:
-        if len(names) == number and re.search(pattern, path, re.IGNORECASE):
+        if len(names) == number and re.search(rf"(?<![a-z])(?:{pattern})(?![a-z])", path, re.IGNORECASE):
             return names
     return ()
 

@@ -42,8 +42,8 @@ class Pairing:
     pairs: list[Pair] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    suffix: str = ""
-    """An example of what tells masks from images in the same folder."""
+    layout: str = ""
+    """In words: where images and masks are."""
 
 
 def _mask_stems(stem: str) -> Iterator[str]:
@@ -122,7 +122,8 @@ def pair_by_folder(files: list[File], keep: bool) -> Pairing | None:
             outside.append(file)
     if not images:
         return None
-    pairing = Pairing()
+    used = {role: sorted({w.role_folder for w in places.values() if w.role == role}) for role in ("image", "mask")}
+    pairing = Pairing(layout=f"{_folders(used['image']) or 'images'} + {_folders(used['mask'])}")
     if outside:
         pairing.notes.append(f"{len(outside)} images outside of the image and mask folders left out ({_some(outside)})")
     orphans: list[File] = []
@@ -185,11 +186,11 @@ def pair_by_suffix(files: list[File], keep: bool) -> Pairing | None:
         pairs, left = _match(images, chosen, place(inside[0].folders))
         pairing.pairs += pairs
         orphans += [*left, *(file for file in inside if file in lost)]
-        if chosen and not pairing.suffix:
+        if chosen and not pairing.layout:
             first = _MASK_SUFFIX.fullmatch(chosen[0].stem)
             assert first is not None
-            pairing.suffix = chosen[0].stem[len(first["stem"]) :]
-    if not pairing.suffix:
+            pairing.layout = f"images and masks side by side, masks named *{chosen[0].stem[len(first['stem']) :]}"
+    if not pairing.layout:
         return None
     if seconds:
         pairing.notes.append(f"{seconds} masks of a second observer left out (masks='keep' keeps them)")
@@ -207,6 +208,10 @@ def _finish(pairing: Pairing, orphans: list[File]) -> None:
         text = f"{mask.path}: no image has the name of this mask; it is left out: add the image or remove the mask"
         pairing.problems.append(Problem("mask without image", mask.path, text))
     pairing.pairs = [pair for pair in pairing.pairs if pair.masks]
+
+
+def _folders(names: list[str]) -> str:
+    return ", ".join(f"{name}/" for name in names[:3]) + (", …" if len(names) > 3 else "")
 
 
 def _note_once(notes: list[str], note: str) -> None:

@@ -123,15 +123,20 @@ def _list(folder: Path, folders: tuple[str, ...], listing: Listing, seen: set[st
         if name.startswith(".") or name in _CLUTTER:
             listing.hidden += 1
         elif path.suffix.lower() in IMAGE_SUFFIXES:  # also a folder or a pipe: reading it says what is wrong
-            listing.files.append(File(path, folders, path.stem))
+            listing.files.append(File(path, folders, _printable(path.stem)))
         elif _is_folder(entry):
-            _list(path, (*folders, entry.name), listing, seen)
+            _list(path, (*folders, _printable(entry.name)), listing, seen)
         elif volume := next((suffix for suffix in _VOLUMES if name.endswith(suffix)), None):
             listing.volumes[volume] += 1
         elif name.endswith(_ARCHIVES):
             listing.archives.append(path)
         else:
             listing.other.append(path)
+
+
+def _printable(name: str) -> str:
+    """A name that can be written as UTF-8, also where the file system holds other bytes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -58,7 +59,7 @@ class Problem:
     """One of a few words, such as ``"image without mask"``."""
     path: Path
     message: str
-    """One line: what is wrong and what to do."""
+    """One line that begins with the path: what is wrong and what to do."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Dataset:
 
     @cached_property
     def _index(self) -> Mapping[str, Case]:
-        return MappingProxyType({case.id: case for case in self.cases})
+        return {case.id: case for case in self.cases}
 
     def case(self, id: str) -> Case:
         """The case with this id.
@@ -113,13 +114,16 @@ class Dataset:
 
         An unreadable mask has ``error`` set and does not stop the scan. Classification sets have nothing to scan.
         """
-        masks = list(dict.fromkeys(mask for case in self.cases for mask in case.masks))
-        if self.task == "segmentation":
-            for done, mask in enumerate(masks):
-                if mask not in self._facts:
-                    self._facts[mask] = mask_facts(mask)
-                if progress is not None:
-                    progress(done + 1, len(masks))
+        masks = dict.fromkeys(mask for case in self.cases for mask in case.masks)
+        missing = [mask for mask in masks if mask not in self._facts]
+        with ThreadPoolExecutor() as pool:
+            try:
+                for done, fact in enumerate(pool.map(mask_facts, missing), 1):
+                    self._facts[fact.path] = fact
+                    if progress is not None:
+                        progress(done, len(missing))
+            finally:
+                pool.shutdown(cancel_futures=True)
         return MappingProxyType(self._facts)
 
     @cached_property

@@ -22,6 +22,7 @@ SUSPICIOUS_CLASSES = 64
 MOST_CLASSES = 256
 """Class indices are 8-bit."""
 
+_MOST_VALUES = 4096  # of one mask that are counted
 _WHITE = 0xFFFFFF
 
 
@@ -180,6 +181,10 @@ def mask_facts(path: Path) -> MaskFacts:
         every = np.bincount(raw.ravel())
         found = np.flatnonzero(every)
         number = every[found]
+    if len(found) > _MOST_VALUES:
+        what = "colours" if coloured else "values"
+        text = f"{path}: {len(found)} {what}: a picture, an overlay or a mask kept as JPEG, not labels; "
+        return MaskFacts(path, mask.size, error=text + f"export it again as PNG with one {what[:-1]} a class")
     counts = dict(zip(found.tolist(), number.tolist(), strict=True))
     palette = None
     if mask.palette is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from glocal.data._names import IMAGE_CLASSES, group_rule, patient_folder
-from glocal.data._pairs import Pairing, pair_by_folder, pair_by_suffix
+from glocal.data._pairs import pair_by_folder, pair_by_suffix
 from glocal.data._table import Table, read_table
 from glocal.data._tree import File, Listing, Part, list_files, natural, place, split_named
 from glocal.data.cases import Case, Dataset, Problem, Task
@@ -119,7 +119,7 @@ def _left_out(listing: Listing) -> list[str]:
         notes.append(f"{listing.hidden} hidden or system files left out")
     for what, number in sorted(listing.volumes.items()):
         notes.append(f"{number} {what} files left out: not 2-D images")
-    other = [path for path in listing.other if path.name not in ("cases.csv", "classes.txt")]
+    other = [path for path in listing.other if path.name not in ("cases.csv", "classes.txt", "splits.json")]
     if other:
         names = ", ".join(path.relative_to(listing.root).as_posix() for path in other[:3])
         notes.append(f"{len(other)} other files left out ({names}{', …' if len(other) > 3 else ''})")
@@ -130,12 +130,8 @@ def _left_out(listing: Listing) -> list[str]:
 
 
 def _segmentation(files: list[File], keep: bool) -> _Found | None:
-    pairing: Pairing | None
-    if pairing := pair_by_folder(files, keep):
-        layout = "folders of images and of masks"
-    elif pairing := pair_by_suffix(files, keep):
-        layout = f"images and masks side by side, masks named *{pairing.suffix}"
-    else:
+    pairing = pair_by_folder(files, keep) or pair_by_suffix(files, keep)
+    if pairing is None:
         return None
     drafts = [
         _Draft(pair.image, pair.place.rest, tuple(mask.path for mask in pair.masks), split=pair.place.split)
@@ -155,7 +151,7 @@ def _segmentation(files: list[File], keep: bool) -> _Found | None:
     several = sum(len(draft.masks) > 1 for draft in drafts)
     if several:
         notes.append(f"{several} images have several masks: {'each kept as a case of its own' if keep else 'united'}")
-    return _Found(layout, drafts, notes, pairing.problems)
+    return _Found(pairing.layout, drafts, notes, pairing.problems)
 
 
 def _classes(root: Path, files: list[File], table: Table | None) -> _Found:
