@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import glocal
 from glocal.models.complexity import complexity, count_parameters, multiply_adds, papers_count
 
 H, W = 12, 10
@@ -162,6 +163,20 @@ class Levels(nn.Module):
 def test_a_list_of_modules_gives_a_stage_for_each():
     cost = complexity(Levels(), (H, W), in_channels=8)
     assert [(s.name, s.multiply_adds) for s in cost.stages] == [("levels.0", 64 * PIXELS), ("levels.1", 576 * PIXELS)]
+
+
+def test_lmnet_has_the_products_that_its_spec_counts_and_those_of_the_neighbourhoods():
+    """PyTorch's counter gives 5.194 G for the published code; the local attention adds 2·9·C·H·W a level."""
+    neighbourhoods = sum(2 * 9 * channels * (256 // s) ** 2 for channels, s in ((12, 1), (24, 2), (48, 4), (96, 8)))
+    cost = complexity(glocal.create_model("lmnet"), (256, 256))
+    assert neighbourhoods == 26_542_080
+    assert round((cost.multiply_adds - neighbourhoods) / 1e9, 3) == 5.194
+
+
+def test_the_papers_counter_does_not_see_tables_outside_stock_layers():
+    plain, biased = (complexity(glocal.create_model("lmnet", rel_pos_bias=b), (32, 32)) for b in (False, True))
+    assert biased.parameters - plain.parameters == 1200
+    assert biased.papers == plain.papers
 
 
 def test_counting_leaves_the_network_as_it_was():

@@ -8,7 +8,7 @@ output, and its answer replaces whatever is counted inside the module:
 * ``true_macs(inputs, output) -> int`` where the function needs fewer products than the operations that compute it
   (tiled attention), or needs products that are no matrix product (attention by shifts);
 * ``published_macs(inputs, output) -> int`` where the papers' counter, applied to the published module, sees other
-  layers than ours has (a linear layer written as a matrix product, say).
+  layers than ours has (a linear layer written as a matrix product, say). Of its parameters those in stock layers count.
 """
 
 from __future__ import annotations
@@ -217,7 +217,8 @@ class _PapersCounter:
         for module, places in Counter(_counted(network)).items():
             products += self.spent[module] * places**2
             if module in self.ran:
-                parameters += places * sum(p.numel() for p in module.parameters())
+                known = [part for part in module.modules() if type(part) in _RULES]
+                parameters += places * sum(p.numel() for part in known for p in part.parameters(recurse=False))
         return PapersCount(parameters, products)
 
 
