@@ -81,6 +81,10 @@ def convert_state_dict(name: str | None, state: Mapping[str, Any]) -> Converted:
         raise UserError(
             f"its tensors look like {system.family}, but {error.args[0]!r} is missing; is the file complete?"
         ) from None
+    except (IndexError, ValueError) as error:
+        raise UserError(
+            f"its tensors are named as those of {system.family}, but have other shapes ({error}); is it the right file?"
+        ) from None
     if converted.ignored:
         notes.append(f"left out {len(converted.ignored)} tensors that the published network never uses")
     return replace(converted, notes=(*notes, *converted.notes))

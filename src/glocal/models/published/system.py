@@ -32,8 +32,8 @@ class Converted:
     """Our name -> tensor, for a network built with ``arguments``."""
     ignored: tuple[str, ...] = ()
     """Published tensors that the published network holds but never uses; nothing is lost without them."""
-    unexpected: tuple[str, ...] = ()
-    """Tensors that no rule knows: with strict loading an error, otherwise left out and told."""
+    unexpected: dict[str, Tensor] = field(default_factory=dict)
+    """Tensors that no rule knows, by published name: with strict loading an error, otherwise left out and told."""
     notes: tuple[str, ...] = ()
     """What was done to get at the tensors, one sentence each."""
 
@@ -59,7 +59,7 @@ class System:
     recognises: Callable[[Mapping[str, Tensor]], bool]
     """Whether a bare state dict (published names) is one of this system's networks."""
     convert: Callable[[Mapping[str, Tensor]], Converted]
-    """The state dict in our words. ``KeyError``: a tensor that is needed to know the variant is missing."""
+    """The state dict in our words. ``KeyError``: a tensor that is needed is missing; ``IndexError``: misshapen."""
     components: Mapping[str, Callable[[Record], Component]] = field(default_factory=dict)
     """Golden ``component`` -> what builds ours from the record."""
 
@@ -79,18 +79,19 @@ def apply_rules(name: str, rules: Rules) -> str | None:
 
 def renamed(
     state: Mapping[str, Tensor], rename: Callable[[str], str | None]
-) -> tuple[dict[str, Tensor], tuple[str, ...], tuple[str, ...]]:
-    """A state dict under our names, the names that are not used, and the names that no rule knows."""
+) -> tuple[dict[str, Tensor], tuple[str, ...], dict[str, Tensor]]:
+    """A state dict under our names, the names that are not used, and the tensors that no rule knows."""
     ours: dict[str, Tensor] = {}
-    ignored, unexpected = [], []
+    ignored: list[str] = []
+    unexpected: dict[str, Tensor] = {}
     for name, tensor in state.items():
         try:
             new = rename(name)
         except KeyError:
-            unexpected.append(name)
+            unexpected[name] = tensor
             continue
         if new is None:
             ignored.append(name)
         else:
             ours[new] = tensor
-    return ours, tuple(ignored), tuple(unexpected)
+    return ours, tuple(ignored), unexpected
