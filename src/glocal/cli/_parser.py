@@ -48,9 +48,9 @@ class Parser(jsonargparse.ArgumentParser):
         same = ("--" + name[2:].replace("-", "_"), "--" + name[2:].replace("_", "-"))
         return next((option + equals + value for option in same if option in self._option_string_actions), word)
 
-    def format_help(self) -> str:
+    def format_help(self, *args: Any) -> str:
         """The help text, with paths called paths."""
-        return str(super().format_help()).replace("<class 'Path'>", "path")
+        return str(super().format_help(*args)).replace("<class 'Path'>", "path")
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line, with the nearest option for one that is unknown."""
