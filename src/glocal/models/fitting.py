@@ -136,7 +136,7 @@ def adopt(checkpoint: Checkpoint, name: str | None, options: Mapping[str, Any]) 
             converted = convert_state_dict(None, tensors)
         notes += [f"recognised as a published {converted.name}", *converted.notes]
         found, implied, deployed = converted.name, converted.arguments, False
-        tensors = {**converted.state, **{key: tensors[key] for key in converted.unexpected}}
+        tensors = {**converted.state, **converted.unexpected}
     else:
         found = name or looks_like(tensors)
         if found is None:
