@@ -50,7 +50,7 @@ class Parser(jsonargparse.ArgumentParser):
 
     def format_help(self, *args: Any) -> str:
         """The help text, with paths called paths."""
-        return str(super().format_help(*args)).replace("<class 'Path'>", "path")
+        return re.sub(r"<class\s+'Path'>", "path", str(super().format_help(*args)))
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line, with the nearest option for one that is unknown."""
