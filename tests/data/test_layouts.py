@@ -129,7 +129,7 @@ def test_one_folder_an_image_with_masks_named_at_will(tmp_path: Path) -> None:
 def test_no_common_name_shows_an_example(tmp_path: Path) -> None:
     put(tmp_path, "images/a.png", "images/b.png")
     masks(tmp_path, "masks/x.png", "masks/y.png")
-    with pytest.raises(UserError, match=r"image 'a\.png', mask 'x\.png'"):
+    with pytest.raises(UserError, match=r"images.a\.png: .* first mask is masks/x\.png"):
         open_dataset(tmp_path)
 
 
@@ -188,6 +188,20 @@ def test_side_by_side_tells_what_has_no_partner(tmp_path: Path) -> None:
     dataset = open_dataset(tmp_path)
     assert ids(dataset) == ["a"]
     assert kinds(dataset) == [("image without mask", "b.png"), ("mask without image", "c_mask.png")]
+
+
+def test_image_names_that_end_like_masks(tmp_path: Path) -> None:
+    put(tmp_path, "skin_lesion_1.png", "skin_lesion_2.png")
+    masks(tmp_path, "skin_lesion_1_mask.png", "skin_lesion_2_mask.png")
+    dataset = open_dataset(tmp_path)
+    assert ids(dataset) == ["skin_lesion_1", "skin_lesion_2"]
+    assert dataset.problems == ()
+
+
+def test_class_folders_beside_one_folder_of_masks(tmp_path: Path) -> None:
+    put(tmp_path, "benign/1.png", "malignant/2.png")
+    masks(tmp_path, "masks/1.png", "masks/2.png")
+    assert [case.stratum for case in open_dataset(tmp_path).cases] == ["benign", "malignant"]
 
 
 def test_a_second_observer_is_left_out_unless_kept(tmp_path: Path) -> None:
@@ -273,6 +287,12 @@ def test_classes_below_ready_made_splits(tmp_path: Path) -> None:
 def test_class_names_that_sound_like_masks(tmp_path: Path) -> None:
     put(tmp_path, "with_mask/1.png", "without_mask/2.png")
     assert open_dataset(tmp_path).classes == ("with_mask", "without_mask")
+
+
+def test_a_class_folder_named_like_masks_can_be_asked_for(tmp_path: Path) -> None:
+    put(tmp_path, "target/1.png", "other/2.png")
+    refused(tmp_path, "no image has a mask")
+    assert open_dataset(tmp_path, task="classification").classes == ("other", "target")
 
 
 def test_classes_txt_orders_classes_and_misses_none(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def _by_stem(files: Iterable[File], what: str) -> dict[str, File]:
     return found
 
 
-def _match(images: list[File], masks: list[File], where: Place) -> tuple[list[Pair], list[File]]:
+def _match(images: list[File], masks: list[File], places: dict[File, Place]) -> tuple[list[Pair], list[File]]:
     """Pairs of one folder, images without a mask included, and the masks that belong to no image."""
     by_stem = _by_stem(images, "image")
     _by_stem(masks, "mask")
@@ -88,17 +88,18 @@ def _match(images: list[File], masks: list[File], where: Place) -> tuple[list[Pa
             found[owners[0].stem].append(mask)
         else:
             left.append(mask)
-    if len(images) == 1 and not found and len(where.rest) > 0:  # a folder an image, its masks named at will
-        found[images[0].stem], left = masks, []
-    return [Pair(image, tuple(found[image.stem]), where) for image in images], left
+    if len(images) == 1 and masks and not found and places[masks[0]].rest == places[images[0]].rest != ():
+        found[images[0].stem], left = masks, []  # a folder for each image, its masks named at will
+    return [Pair(image, tuple(found[image.stem]), places[image]) for image in images], left
 
 
-def pair_by_folder(files: list[File], keep: bool) -> Pairing | None:
+def pair_by_folder(files: list[File], keep: bool, required: bool) -> Pairing | None:
     """Pair the images and masks of ``images/`` + ``masks/`` or folders with such names; None if there are none.
 
     Args:
         files: All image files; folders common to all are left out of ``File.folders``.
         keep: Keep the masks of second observers too.
+        required: Where no name agrees and no folder is one of images by its name, refuse rather than return None.
 
     Raises:
         UserError: Two images or masks have the same stem, two folders hold masks of the same images, or no name agrees.
@@ -129,18 +130,20 @@ def pair_by_folder(files: list[File], keep: bool) -> Pairing | None:
     orphans: list[File] = []
     for key in images:
         chosen = _choose_folder(masks.pop(key, []), places, keep, pairing.notes)
-        pairs, left = _match(images[key], chosen, places[images[key][0]])
+        pairs, left = _match(images[key], chosen, places)
         pairing.pairs += pairs
         orphans += left
     orphans += [file for left in masks.values() for file in left]
     _finish(pairing, orphans)
-    if not pairing.pairs:
-        image, mask = next(iter(images.values()))[0], (orphans or [*places])[0]
-        raise UserError(
-            f"{image.path.parent}: no mask has the name of an image (image {image.path.name!r}, mask "
-            f"{mask.path.name!r}); give each mask the stem of its image, with or without _mask"
-        )
-    return pairing
+    if pairing.pairs:
+        return pairing
+    if not named and not required:
+        return None
+    image, mask = next(iter(images.values()))[0], (orphans or [*places])[0]
+    raise UserError(
+        f"{image.path}: no image has a mask (the first mask is {_some([mask])}); give each mask the stem of its image, "
+        "with or without _mask, in the same sub-folders"
+    )
 
 
 def _choose_folder(masks: list[File], places: dict[File, Place], keep: bool, notes: list[str]) -> list[File]:
@@ -178,18 +181,19 @@ def pair_by_suffix(files: list[File], keep: bool) -> Pairing | None:
     seconds = 0
     for inside in folders.values():
         stems = {file.stem for file in inside}
-        marked = {file for file in inside if (m := _MASK_SUFFIX.fullmatch(file.stem)) and m["stem"] in stems}
-        lost = {file for file in inside if file not in marked and _MASK_SUFFIX.fullmatch(file.stem)}
-        chosen = [file for file in inside if file in marked and (keep or not _SECOND_OBSERVER.search(file.stem))]
+        base = {file: match["stem"] for file in inside if (match := _MASK_SUFFIX.fullmatch(file.stem))}
+        marked = [file for file in inside if base.get(file) in stems]
+        shown = {base[file] for file in marked}
+        lost = {file for file in base if base[file] not in stems and file.stem not in shown}
+        chosen = [file for file in marked if keep or not _SECOND_OBSERVER.search(file.stem)]
         seconds += len(marked) - len(chosen)
-        images = [file for file in inside if file not in marked and file not in lost]
-        pairs, left = _match(images, chosen, place(inside[0].folders))
+        images = [file for file in inside if file not in lost and base.get(file) not in stems]
+        pairs, left = _match(images, chosen, {file: place(file.folders) for file in images})
         pairing.pairs += pairs
         orphans += [*left, *(file for file in inside if file in lost)]
         if chosen and not pairing.layout:
-            first = _MASK_SUFFIX.fullmatch(chosen[0].stem)
-            assert first is not None
-            pairing.layout = f"images and masks side by side, masks named *{chosen[0].stem[len(first['stem']) :]}"
+            suffix = chosen[0].stem.removeprefix(base[chosen[0]])
+            pairing.layout = f"images and masks side by side, masks named *{suffix}"
     if not pairing.layout:
         return None
     if seconds:

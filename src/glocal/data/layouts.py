@@ -75,7 +75,7 @@ def open_dataset(
     files, inner = _without_common(listing.files)
     beside = root.joinpath(*inner)  # where an archive unpacks into a folder of its own
     table, declared = read_table(root) or read_table(beside), read_classes(root) or read_classes(beside)
-    found = _segmentation(files, keep=masks == "keep")
+    found = _segmentation(files, keep=masks == "keep", required=task != "classification")
     if task == "segmentation" and found is None:
         raise UserError(
             f"{root}: no masks were found; put them into masks/ beside images/, with the names of the images"
@@ -129,8 +129,8 @@ def _left_out(listing: Listing) -> list[str]:
     return notes
 
 
-def _segmentation(files: list[File], keep: bool) -> _Found | None:
-    pairing = pair_by_folder(files, keep) or pair_by_suffix(files, keep)
+def _segmentation(files: list[File], keep: bool, required: bool) -> _Found | None:
+    pairing = pair_by_folder(files, keep, required) or pair_by_suffix(files, keep)
     if pairing is None:
         return None
     drafts = [
