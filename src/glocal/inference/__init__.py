@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from glocal.inference.files import FileResult, plan_files, predict_files
     from glocal.inference.prediction import Prediction
     from glocal.inference.predictor import Predictor
-    from glocal.inference.scoring import evaluate_masks, evaluate_run, evaluation_folder
+    from glocal.inference.mask_scoring import evaluate_masks
+    from glocal.inference.scoring import evaluate_run, evaluation_folder
 
 __all__ = [
     "FileResult",
@@ -26,7 +27,7 @@ _HOMES = {
     "FileResult": "files",
     "Prediction": "prediction",
     "Predictor": "predictor",
-    "evaluate_masks": "scoring",
+    "evaluate_masks": "mask_scoring",
     "evaluate_run": "scoring",
     "evaluation_folder": "scoring",
     "plan_files": "files",

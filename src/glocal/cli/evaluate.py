@@ -1,0 +1,188 @@
+"""``glocal evaluate``: measure a run on one of its splits, or masks in a folder, and write a report."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from glocal.cli._parser import Parser
+from glocal.errors import UserError
+
+if TYPE_CHECKING:
+    from glocal.evaluation import Evaluation
+
+EXAMPLES = """
+glocal evaluate runs/polyps                                   # its test split
+glocal evaluate runs/polyps --preset lmnet                    # as the paper's tables
+glocal evaluate runs/polyps --data other-polyps --split all   # images of another hospital
+glocal evaluate --predictions masks/ --data polyps --splits polyps/splits.json
+glocal evaluate runs/polyps --overwrite --json | jq .macro.foreground.dice
+"""
+
+_SHOWN = ("dice", "iou", "hd95", "assd", "nsd")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "evaluate",
+        "Measure a run on one of its splits, at the size of the images, and write cases.csv, summary.json and "
+        "report.html; or compare masks that another program made with the truth.",
+        EXAMPLES,
+    )
+    parser.add_argument("run", type=str, nargs="?", metavar="RUN", help="folder of a finished training")
+    parser.add_argument("--predictions", type=str, metavar="DIR", help="instead of RUN: a folder of masks to compare")
+    parser.add_argument("--data", type=str, metavar="DIR", help="folder of the data (default: that of the run)")
+    parser.add_argument(
+        "--split", type=Literal["train", "val", "test", "all"], default="test", help="which cases are measured"
+    )
+    parser.add_argument("--splits", type=str, metavar="FILE", help="with --predictions: a splits.json; else all cases")
+    parser.add_argument("--preset", type=str, help="also compute the metrics of a publication, its way: lmnet")
+    parser.add_argument(
+        "--policy", type=str, default="penalty", help="for empty masks: penalty, zero_one or skip (the report explains)"
+    )
+    parser.add_argument("--tolerance", type=float, default=2.0, help="of the surface Dice NSD, in mm or pixels")
+    parser.add_argument(
+        "--unit", type=Literal["auto", "px"], default="auto", help="of distances: mm where it is known, or pixels"
+    )
+    parser.add_argument("--tta", action="store_true", help="average predictions over flips")
+    parser.add_argument(
+        "--tiling", type=Literal["auto", "never", "always"], default="auto", help="as `glocal predict --tiling`"
+    )
+    parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
+    parser.add_argument("--batch_size", type=int, help="images the network sees at once (1 on a CPU, else 8)")
+    parser.add_argument("--output", type=str, metavar="DIR", help="of the report (default: RUN/evaluation/SPLIT)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an evaluation that is there")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON, alone on stdout")
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """Run the command with the words after ``glocal evaluate``.
+
+    Raises:
+        UserError: As :func:`glocal.inference.evaluate_run` and :func:`glocal.inference.evaluate_masks`.
+    """
+    given = _parser().parse_args(arguments)
+    if (given.run is None) == (given.predictions is None):
+        raise UserError(
+            "name either a run (glocal evaluate RUN) or masks (glocal evaluate --predictions DIR --data DIR)"
+        )
+    evaluation, folder = _of_run(given) if given.predictions is None else _of_masks(given)
+    if given.json:
+        print(json.dumps({**evaluation.summary, "folder": str(folder)}, indent=2, ensure_ascii=False))
+        return
+    _print(evaluation)
+    print(f"report: {folder / 'report.html'}")
+
+
+def _common(given: Any, folder: Path) -> dict[str, Any]:
+    names = ("preset", "policy", "tolerance", "unit", "overwrite")
+    return {**{name: given[name] for name in names}, "output": folder}
+
+
+def _of_run(given: Any) -> tuple[Evaluation, Path]:
+    from glocal.inference import evaluate_run, evaluation_folder
+
+    if given.splits is not None:
+        raise UserError("--splits goes with --predictions; a run has its own splits")
+    folder = Path(given.output or evaluation_folder(given.run, given.split, preset=given.preset, data=given.data))
+    with _measuring() as progress:
+        evaluation = evaluate_run(
+            given.run,
+            given.split,
+            data=given.data,
+            device=given.device,
+            tta=given.tta,
+            tiling=given.tiling,
+            batch_size=given.batch_size,
+            progress=progress,
+            **_common(given, folder),
+        )
+    return evaluation, folder
+
+
+def _of_masks(given: Any) -> tuple[Evaluation, Path]:
+    from glocal.inference import evaluate_masks
+
+    if given.data is None:
+        raise UserError("say what the masks are compared with: --data DIR")
+    folder = Path(given.output or Path(given.predictions) / "evaluation")
+    with _measuring() as progress:
+        evaluation = evaluate_masks(
+            given.predictions,
+            given.data,
+            splits=given.splits,
+            split=given.split,
+            progress=progress,
+            **_common(given, folder),
+        )
+    return evaluation, folder
+
+
+@contextlib.contextmanager
+def _measuring() -> Iterator[Callable[[int, int], None]]:
+    """A bar, where someone is looking."""
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("evaluating", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _print(evaluation: Evaluation) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from glocal.evaluation import METRICS
+
+    summary, settings = evaluation.summary, evaluation.settings
+    shown = [metric for metric in METRICS if metric.name in _SHOWN]
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("class")
+    for metric in shown:
+        unit = f" ({settings.unit})" if metric.kind == "distance" else ""
+        at = f" at {settings.tolerance:g} {settings.unit}" if metric.name == "nsd" else ""
+        table.add_column(metric.label + unit + at, no_wrap=True)
+    rows = [(name, facts["metrics"]) for name, facts in list(summary["per_class"].items())[1:]]
+    if len(rows) > 1:
+        rows.append(("mean of foreground", summary["macro"]["foreground"]))
+    for name, facts in rows:
+        table.add_row(name, *(_with_interval(facts[metric.name], metric.kind == "distance") for metric in shown))
+    console = Console()
+    groups = f" in {summary['groups']} groups" if summary["groups"] else ""
+    percent = f"{100 * settings.confidence:g} %"
+    console.print(
+        f"{summary['cases']} cases{groups}; mean over cases [{percent} interval]; policy {settings.policy.name}"
+    )
+    console.print(table)
+    if summary["published"]:
+        _print_published(summary["published"], console)
+    for note in evaluation.notes:
+        console.print(f"note: {note}", markup=False, highlight=False)
+
+
+def _with_interval(facts: dict[str, Any], distance: bool) -> str:
+    digits = 2 if distance else 3
+    if facts["mean"] is None:
+        return "–"
+    low, high = facts["ci"]
+    interval = "" if low is None else f" \\[{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{facts['mean']:.{digits}f}{interval}"
+
+
+def _print_published(published: dict[str, Any], console: Any) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", title=published["source"], title_justify="left")
+    table.add_column("published metric")
+    table.add_column("value", justify="right")
+    for figure in published["figures"]:
+        value = "–" if figure["value"] is None else f"{figure['value']:.4f}"
+        table.add_row(figure["name"], f"{value} {figure['unit']}".rstrip())
+    console.print(table)
