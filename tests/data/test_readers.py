@@ -344,6 +344,16 @@ def test_indexed_masks_give_the_index_and_know_their_colours(tmp_path: Path) -> 
     assert mask.palette[2].tolist() == [0, 255, 0]
 
 
+def test_indexed_masks_with_an_opaque_palette_are_indices_and_transparent_ones_colours(tmp_path: Path) -> None:
+    labels = (GREY % 3).astype(np.uint8)
+    indexed = Image.fromarray(labels).convert("P")
+    indexed.putpalette([9, 9, 9, 255, 0, 0, 0, 255, 0])
+    opaque = read_mask(save(tmp_path / "x.png", indexed, transparency=bytes([255, 255, 255])))
+    assert_array_equal(opaque.values, labels)
+    clear = read_mask(save(tmp_path / "y.png", indexed, transparency=bytes([0, 255, 255])))
+    assert_array_equal(clear.values, np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]])[labels])
+
+
 def test_grey_palettes_give_shades_whatever_their_order(tmp_path: Path) -> None:
     labels = (GREY % 2).astype(np.uint8)
     for number, palette in enumerate(([0, 0, 0, 255, 255, 255], [255, 255, 255, 0, 0, 0])):

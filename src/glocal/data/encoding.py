@@ -203,7 +203,7 @@ def read_classes(root: Path) -> Declared | None:
         UserError: The file cannot be read, or a line is wrong, or a name or value comes twice.
     """
     path = root / "classes.txt"
-    if not path.exists():
+    if not path.exists() and not path.is_symlink():
         return None
     names: list[str] = []
     values: list[int] = []

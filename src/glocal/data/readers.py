@@ -296,12 +296,16 @@ def read_mask(path: str | Path, *, page: int = 0) -> Mask:
         values = _whole_labels(path, np.asarray(image), notes)
     elif image.mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16)
-    elif image.mode == "P" and not image.has_transparency_data:
+    elif image.mode == "P" and not _see_through(image):
         values, palette = _indexed(decoded, notes)
     else:
         pixels = _pixels(path, decoded, notes)
         values = pixels if pixels.ndim == 2 else _one_channel(pixels, decoded.lossy, notes)
     return Mask(_own(values), tuple(notes), palette, decoded.lossy)
+
+
+def _see_through(image: Image.Image) -> bool:
+    return image.has_transparency_data and int(np.asarray(image.convert("RGBA"))[..., 3].min()) < 255
 
 
 def _whole_labels(path: Path, values: npt.NDArray[np.generic], notes: list[str]) -> npt.NDArray[np.uint16]:
