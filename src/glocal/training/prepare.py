@@ -83,7 +83,7 @@ def prepare_data(
     if fingerprint not in (None, dataset.fingerprint):
         raise UserError(f"{root}: the data has changed since the run began; restore it, or start a new run")
     for problem in dataset.problems:
-        log.warning("%s: %s", problem.path, problem.message)
+        log.warning("%s", problem.message)
     splits = _splits(dataset, config, splits_file)
     _require_validation(splits)
     for note in (*dataset.notes, *splits.notes):
