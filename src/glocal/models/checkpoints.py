@@ -25,7 +25,10 @@ __all__ = ["Checkpoint", "first_names", "read_checkpoint"]
 
 logger = logging.getLogger("glocal")
 
-_NESTED_UNDER = ("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params")
+_NESTED_UNDER = (
+    *("state_dict", "model_state_dict", "model_state", "model", "network", "net", "weights", "params"),
+    *("ema_state_dict", "model_ema", "ema", "module"),
+)
 """Where training scripts put the tensors, beside the optimiser and the epoch."""
 
 _PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.")
