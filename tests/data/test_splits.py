@@ -200,6 +200,14 @@ def test_parts_it_lacks_come_out_of_its_train_part(tmp_path: Path) -> None:
     assert "no val part" in splits.notes[1]
 
 
+def test_folds_of_a_ready_made_split_keep_its_test_part(tmp_path: Path) -> None:
+    own = {f"c{i}": "test" if i < 20 else "train" for i in range(60)}
+    splits = make_splits(singles(tmp_path, 60, split=own), folds=4)
+    assert set(splits.test) == {f"c{i}" for i in range(20)}
+    assert [len(fold.val) for fold in splits.folds] == [10] * 4
+    assert len(splits.notes) == 1
+
+
 def test_a_ready_made_split_with_holes_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"1 cases \(c2, …\) are in no part"):
         make_splits(singles(tmp_path, 3, split={"c0": "train", "c1": "test"}))

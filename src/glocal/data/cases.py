@@ -116,7 +116,7 @@ class Dataset:
         """
         masks = dict.fromkeys(mask for case in self.cases for mask in case.masks)
         missing = [mask for mask in masks if mask not in self._facts]
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
             try:
                 for done, fact in enumerate(pool.map(mask_facts, missing), 1):
                     self._facts[fact.path] = fact
@@ -156,7 +156,7 @@ class Dataset:
         """
         if self.encoding is None:
             return self.class_names
-        if self.declared is not None:
+        if self.declared is not None and len(self.declared.names) == self.encoding.classes:
             return self.declared.names
         number = self.encoding.classes - 1
         where = "/".join((self.root.resolve().name, *self._common_folders))

@@ -173,9 +173,9 @@ def _classes(root: Path, files: list[File], table: Table | None) -> _Found:
     if table is not None and table.has_class:
         return _Found("classes from cases.csv", [replace(draft, stratum=None) for draft in drafts], notes)
     role = place((root.name,)).role
-    hint = f"; did you mean the folder above, {root.resolve().parent}?" if role else ""
+    hint = f"did you mean the folder above, {root.resolve().parent}? Otherwise " if role else ""
     raise UserError(
-        f"{root}: {len(files)} images, but no masks and fewer than two folders that could be classes{hint or ';'} "
+        f"{root}: {len(files)} images, but no masks and fewer than two folders that could be classes; {hint}"
         "put images into images/ and masks into masks/, or the images of each class into a folder of its own"
     )
 

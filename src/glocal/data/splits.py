@@ -126,10 +126,11 @@ def make_splits(
     given: dict[Part, list[str]] = {part: [c.id for c in dataset.cases if c.split == part] for part in _PARTS}
     ready_made = any(given.values())
     free = [case.id for case in dataset.cases if case.split is None]
+    needed = shares if folds is None else (shares[0] + shares[1], 0.0, shares[2])
     if ready_made:
-        parts = _complete(dataset, given, free, shares, seed, strata, notes)
+        parts = _complete(dataset, given, free, needed, seed, strata, notes)
     else:
-        parts = dict(zip(_PARTS, _share_out(dataset, free, shares, seed, strata), strict=True))
+        parts = dict(zip(_PARTS, _share_out(dataset, free, needed, seed, strata), strict=True))
     common = Splits(seed, shares, dataset.fingerprint, (), (), _sorted(parts["test"]), (), ready_made, tuple(notes))
     if folds is None:
         return replace(common, train=_sorted(parts["train"]), val=_sorted(parts["val"]))
