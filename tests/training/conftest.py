@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from glocal.training import Recipe, load_recipe
@@ -39,9 +40,24 @@ def write_discs(root: Path, count: int = 10, size: int = 40, classes: int = 2, s
     return root
 
 
+@pytest.fixture(autouse=True, scope="session")
+def one_thread() -> Iterator[None]:
+    """Small networks gain nothing from threads, and lose much where tests run side by side."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(autouse=True)
 def cache_of_this_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def make_discs() -> Callable[..., Path]:
+    """:func:`write_discs`."""
+    return write_discs
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def stopped(kind: str, epoch: int, batch: int, words: list[str]) -> subprocess.C
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 

@@ -12,6 +12,7 @@ import torch
 
 from glocal.data import Encoding
 from glocal.errors import UserError
+from glocal.models import model_info
 from glocal.models.weights import save_model
 from glocal.training.build import build_module, choose_device, estimate, loaders, normalisation
 from glocal.training.engine import fit, naming_memory
@@ -58,6 +59,7 @@ def train(data_root: str | Path, recipe: Recipe, output: str | Path, *, progress
     """
     recipe, run = check_recipe(recipe), RunFolder(Path(output))
     run.require_new()
+    model_info(recipe.model)
     device = choose_device(recipe.train)
     data = prepare_data(data_root, recipe.data, progress=progress)
     module = build_module(recipe, data)
