@@ -51,7 +51,7 @@ def test_both_forms_equal_the_loops(form, biased: bool, height: int, width: int,
     q, k, v = qkv(2, height, width, heads=2, channels=3)
     side = 2 * window - 1
     bias = torch.randn(2, side, side, generator=torch.Generator().manual_seed(1)).double() if biased else None
-    out = form(q * 3**-0.5, k, v, window, bias)
+    out = form(q, k, v, window, bias, 3**-0.5)
     np.testing.assert_allclose(out.numpy(), loops(q, k, v, window, bias), atol=1e-12)
 
 
@@ -65,24 +65,24 @@ def test_the_public_function_equals_the_loops_whichever_form_it_takes(channels: 
 def test_gradients_of_every_input_are_the_numerical_ones(form) -> None:
     q, k, v = (t.requires_grad_() for t in qkv(1, 4, 5, heads=2, channels=2))
     bias = torch.randn(2, 5, 5, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda *t: form(*t[:3], 3, t[3]), (q, k, v, bias))
+    assert torch.autograd.gradcheck(lambda *t: form(*t[:3], 3, t[3], 0.7), (q, k, v, bias))
 
 
 def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = qkv(2, 13, 7, heads=2, channels=2)
     bias = torch.randn(2, 5, 5, dtype=torch.float64)
-    whole = neighborhood._shifted(q, k, v, 3, bias)
+    whole = neighborhood._shifted(q, k, v, 3, bias, 1.0)
     monkeypatch.setattr(neighborhood, "_strip_rows", lambda *_: 4)
-    torch.testing.assert_close(neighborhood._shifted(q, k, v, 3, bias), whole, atol=1e-14, rtol=0)
+    torch.testing.assert_close(neighborhood._shifted(q, k, v, 3, bias, 1.0), whole, atol=1e-14, rtol=0)
 
 
 @pytest.mark.parametrize("tile", [1, 3, 8])
 def test_the_side_of_the_tiles_changes_nothing(tile: int, monkeypatch: pytest.MonkeyPatch) -> None:
     q, k, v = qkv(2, 10, 7, heads=2, channels=4)
     bias = torch.randn(2, 9, 9, dtype=torch.float64)
-    expected = neighborhood._shifted(q, k, v, 5, bias)
-    monkeypatch.setattr(neighborhood, "_tile_side", lambda _: tile)
-    torch.testing.assert_close(neighborhood._tiled(q, k, v, 5, bias), expected, atol=1e-12, rtol=0)
+    expected = neighborhood._shifted(q, k, v, 5, bias, 1.0)
+    monkeypatch.setattr(neighborhood, "_TILE", tile)
+    torch.testing.assert_close(neighborhood._tiled(q, k, v, 5, bias, 1.0), expected, atol=1e-12, rtol=0)
 
 
 def test_a_pixel_outside_the_window_has_no_influence() -> None:

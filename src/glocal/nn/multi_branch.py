@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -56,7 +57,7 @@ class MultiBranchBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in, H, W)`` -> ``(N, out, H, W)``."""
-        expanded = F.hardswish(self.expand(x))
+        expanded = F.hardswish(self.expand(x), inplace=not torch.is_grad_enabled())  # its input is ours alone
         local = self.se(F.gelu(self.depthwise(expanded)))
         out: Tensor = self.pointwise(local) + self.shortcut(x)
         return out

@@ -20,10 +20,8 @@ from glocal.nn.global_attention import head_width
 
 __all__ = ["NeighborhoodAttention2d", "neighborhood_attention"]
 
-
-def _tile_side(device: torch.device) -> int:
-    """Side of a query tile: small halos stay in a CPU's cache; large tiles copy fewer keys (2025 server CPU, H200)."""
-    return 8 if device.type == "cuda" else 4
+_TILE = 8
+"""Side of a query tile in the tiled form."""
 
 
 def neighborhood_attention(
@@ -66,7 +64,7 @@ def neighborhood_attention(
         )
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     form = _shifted if _by_shifts(kernel_size, q.shape[-1]) else _tiled
-    return form(q * scale, k, v, kernel_size, rel_pos_bias)
+    return form(q, k, v, kernel_size, rel_pos_bias, scale)
 
 
 def _check_window(kernel_size: int) -> None:
@@ -96,27 +94,22 @@ def _offsets(size: int, kernel_size: int, device: torch.device) -> Tensor:
     return key - i + kernel_size - 1
 
 
-def _shifted(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tensor | None) -> Tensor:
+def _shifted(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tensor | None, scale: float) -> Tensor:
     """One pass over the map for each offset in the window, strip by strip of rows that fits the cache."""
     height, width, heads = q.shape[1:4]
     q_NhdHW, k_NhdHW, v_NhdHW = (t.permute(0, 3, 4, 1, 2) for t in (q, k, v))
-    k_NhdHW, v_NhdHW = (_extend(_extend(t, 3, kernel_size), 4, kernel_size) for t in (k_NhdHW, v_NhdHW))
+    k_NhdHW, v_NhdHW = (_extend(t, 3, kernel_size) for t in (k_NhdHW, v_NhdHW))
     bias = None if rel_pos_bias is None else _bias_by_offset(rel_pos_bias, height, width, kernel_size)
     strips = []
     rows = _strip_rows(height, q.shape[0] * heads * width * kernel_size**2, q.device)
     for top in range(0, height, rows):
         n = min(rows, height - top)
         halo = n + kernel_size - 1
-        bias_strip = None if bias is None else bias[:, :, top : top + n]
-        strips.append(
-            _strip(
-                q_NhdHW.narrow(3, top, n),
-                k_NhdHW.narrow(3, top, halo),
-                v_NhdHW.narrow(3, top, halo),
-                kernel_size,
-                bias_strip,
-            )
+        q_strip, k_strip, v_strip = (
+            t.narrow(3, top, size) for t, size in ((q_NhdHW, n), (k_NhdHW, halo), (v_NhdHW, halo))
         )
+        bias_strip = None if bias is None else bias[:, :, top : top + n]
+        strips.append(_strip(q_strip * scale, k_strip, v_strip, kernel_size, bias_strip))
     out = strips[0] if len(strips) == 1 else torch.cat(strips, 3)
     return out.permute(0, 3, 4, 1, 2)
 
@@ -129,8 +122,9 @@ def _strip_rows(height: int, logits_a_row: int, device: torch.device) -> int:
 
 
 def _strip(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, bias: Tensor | None) -> Tensor:
-    """Queries ``(N, h, d, H, W)``, keys and values padded; logits lie along an outer axis, where softmax is fast."""
+    """Queries ``(N, h, d, H, W)``, keys and values with padded rows; logits along an outer axis, fast for softmax."""
     height, width = q.shape[3:]
+    k, v = (_extend(t, 4, kernel_size) for t in (k, v))
     window = [(a, b) for a in range(kernel_size) for b in range(kernel_size)]
     logits = torch.stack([_dot(q, k[..., a : a + height, b : b + width]) for a, b in window], 1)  # (N, k², h, H, W)
     if bias is not None:
@@ -155,10 +149,10 @@ def _bias_by_offset(rel_pos_bias: Tensor, height: int, width: int, kernel_size: 
     return table.permute(1, 3, 0, 2, 4).flatten(0, 1)
 
 
-def _tiled(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tensor | None) -> Tensor:
+def _tiled(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tensor | None, scale: float) -> Tensor:
     """Tiles of T × T queries attend to halos of (T + k − 1)² keys; one mask, the same for all, leaves the windows."""
     batch, height, width, heads, channels = q.shape
-    tile = _tile_side(q.device)
+    tile = _TILE
     down, right = -height % tile, -width % tile
     halo = tile + kernel_size - 1
     k, v = (_extend(_extend(t, 1, kernel_size), 2, kernel_size) for t in (k, v))
@@ -175,7 +169,7 @@ def _tiled(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tens
     if rel_pos_bias is not None:
         bias = _bias_by_tile(rel_pos_bias, (height, width), (rows, columns), tile, kernel_size)
         mask = (mask + bias).repeat(batch, 1, 1, 1)
-    out = F.scaled_dot_product_attention(q_thQd, k_thKd, v_thKd, attn_mask=mask, scale=1.0)
+    out = F.scaled_dot_product_attention(q_thQd, k_thKd, v_thKd, attn_mask=mask, scale=scale)
     out = out.reshape(batch, rows, columns, heads, tile, tile, channels).permute(0, 1, 4, 2, 5, 3, 6)
     return out.reshape(batch, height + down, width + right, heads, channels)[:, :height, :width]
 
