@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,8 @@ from glocal.cli._parser import Parser
 from glocal.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from glocal.evaluation import Evaluation
 
 EXAMPLES = """
@@ -137,52 +139,53 @@ def _measuring() -> Iterator[Callable[[int, int], None]]:
 
 def _print(evaluation: Evaluation) -> None:
     from rich.console import Console
-    from rich.table import Table
 
     from glocal.evaluation import METRICS
 
     summary, settings = evaluation.summary, evaluation.settings
-    shown = [metric for metric in METRICS if metric.name in _SHOWN]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("class")
-    for metric in shown:
-        unit = f" ({settings.unit})" if metric.kind == "distance" else ""
-        at = f" at {settings.tolerance:g} {settings.unit}" if metric.name == "nsd" else ""
-        table.add_column(metric.label + unit + at, no_wrap=True)
-    rows = [(name, facts["metrics"]) for name, facts in list(summary["per_class"].items())[1:]]
-    if len(rows) > 1:
-        rows.append(("mean of foreground", summary["macro"]["foreground"]))
-    for name, facts in rows:
-        table.add_row(name, *(_with_interval(facts[metric.name], metric.kind == "distance") for metric in shown))
-    console = Console()
     groups = f" in {summary['groups']} groups" if summary["groups"] else ""
-    percent = f"{100 * settings.confidence:g} %"
+    console = Console()
     console.print(
-        f"{summary['cases']} cases{groups}; mean over cases [{percent} interval]; policy {settings.policy.name}"
+        f"{summary['cases']} cases{groups}, distances in {settings.unit}, empty masks: {settings.policy.name}"
     )
-    console.print(table)
+    foreground = summary["macro"]["foreground"]
+    rows = []
+    for metric in METRICS:
+        if metric.name in _SHOWN:
+            facts, digits = foreground[metric.name], 2 if metric.kind == "distance" else 3
+            at = f" at {settings.tolerance:g} {settings.unit}" if metric.name == "nsd" else ""
+            numbers = [_number(value, digits) for value in (facts["mean"], *facts["ci"], facts["median"])]
+            rows.append([metric.label + at, *numbers, str(facts["n"])])
+    percent = f"{100 * settings.confidence:g} %"
+    console.print(_table(["foreground", "mean", f"{percent} from", "to", "median", "cases"], rows))
+    classes = list(summary["per_class"].items())[1:]
+    if len(classes) > 1:
+        parts = [
+            (name, [facts["metrics"][metric]["mean"] for metric in ("dice", "iou", "hd95")]) for name, facts in classes
+        ]
+        rows = [[name, _number(dice, 3), _number(iou, 3), _number(hd95, 2)] for name, (dice, iou, hd95) in parts]
+        console.print(_table(["class", "Dice", "IoU", "HD95"], rows))
     if summary["published"]:
-        _print_published(summary["published"], console)
+        console.print(f"as published: {summary['published']['source']}", markup=False, highlight=False)
+        figures = summary["published"]["figures"]
+        rows = [[figure["name"], f"{_number(figure['value'], 4)} {figure['unit']}".rstrip()] for figure in figures]
+        console.print(_table(["metric", "value"], rows))
     for note in evaluation.notes:
-        console.print(f"note: {note}", markup=False, highlight=False)
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _with_interval(facts: dict[str, Any], distance: bool) -> str:
-    digits = 2 if distance else 3
-    if facts["mean"] is None:
-        return "–"
-    low, high = facts["ci"]
-    interval = "" if low is None else f" \\[{low:.{digits}f}, {high:.{digits}f}]"
-    return f"{facts['mean']:.{digits}f}{interval}"
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _print_published(published: dict[str, Any], console: Any) -> None:
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """The first column is text, the others are numbers."""
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", title=published["source"], title_justify="left")
-    table.add_column("published metric")
-    table.add_column("value", justify="right")
-    for figure in published["figures"]:
-        value = "–" if figure["value"] is None else f"{figure['value']:.4f}"
-        table.add_row(figure["name"], f"{value} {figure['unit']}".rstrip())
-    console.print(table)
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
+    for index, name in enumerate(columns):
+        table.add_column(name, justify="right" if index else "left", no_wrap=bool(index))
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glocal.inference.files import FileResult, plan_files, predict_files
+    from glocal.inference.mask_scoring import evaluate_masks
     from glocal.inference.prediction import Prediction
     from glocal.inference.predictor import Predictor
-    from glocal.inference.mask_scoring import evaluate_masks
     from glocal.inference.scoring import evaluate_run, evaluation_folder
 
 __all__ = [

@@ -73,7 +73,7 @@ def _from_array(array: NDArray[Any], shape: tuple[int, ...], form: str) -> Pictu
 
 
 def _sixteen_bits_at_most(array: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    if array.dtype in (np.uint8, np.uint16):
+    if array.dtype.kind == "u" and array.dtype.itemsize <= 2:
         return array.astype(array.dtype.newbyteorder("=")), ()
     if array.dtype == np.bool_:
         return array * np.uint8(255), ("true and false read as 255 and 0",)

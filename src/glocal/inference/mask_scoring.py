@@ -105,8 +105,8 @@ def _matched(folder: Path, cases: Sequence[Case]) -> dict[str, Path]:
             missing.append(case.id)
     if missing:
         raise UserError(
-            f"{folder}: no mask for {len(missing)} of {len(cases)} cases ({missing[0]}, …); name masks like the images, "
-            "or say which cases are meant (--splits splits.json --split test)"
+            f"{folder}: no mask for {len(missing)} of {len(cases)} cases ({missing[0]}, …); name masks like the "
+            "images, or say which cases are meant (--splits splits.json --split test)"
         )
     return found
 
