@@ -119,6 +119,14 @@ class NetworkContract(RecordContract):
         expected = [(1, f.channels, -(-size[0] // f.stride), -(-size[1] // f.stride)) for f in network.feature_info]
         assert [tuple(m.shape) for m in maps] == expected
 
+    def test_features_train_every_parameter_that_is_not_frozen(self):
+        features = glocal.create_model(self.name, features_only=True)
+        assert features.training
+        sum(m.square().mean() for m in features(self.image(batch=2))).backward()
+        trained = [p for p in features.parameters() if p.requires_grad]
+        assert trained
+        assert all(p.grad is not None for p in trained)
+
     def test_reset_head_changes_the_classes_and_nothing_else(self):
         network = copy.deepcopy(self.make())
         before = dict(network.state_dict())

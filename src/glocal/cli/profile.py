@@ -33,7 +33,7 @@ def _parser() -> Parser:
     parser.add_argument("--in_channels", type=int, help="channels of the images; default: the published number")
     parser.add_argument("--num_classes", type=int, help="outputs; default: the published number")
     parser.add_argument("--runs", type=int, default=20, help="timed passes")
-    parser.add_argument("--threads", type=int, help="threads on the CPU; default: all cores")
+    parser.add_argument("--threads", type=int, help="threads on the CPU; default: as PyTorch chooses")
     parser.add_argument("--json", action="store_true", help="print the profile as JSON")
     return parser
 

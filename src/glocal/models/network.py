@@ -92,10 +92,27 @@ class Features(nn.Module):
         super().__init__()
         self.network = network
         self.feature_info = network.feature_info
+        _freeze_what_features_do_not_use(network)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return ``network.forward_features(x)``."""
         return self.network.forward_features(x)
+
+
+def _freeze_what_features_do_not_use(network: Network) -> None:
+    """Ask a pass over a tiny image which parameters the features depend on, and freeze the others."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    if not parameters:
+        return
+    training = network.training
+    side = 2 * network.grid
+    with torch.enable_grad():
+        maps = network.eval().forward_features(parameters[0].new_zeros(1, network.in_channels, side, side))
+        total = torch.stack([m.sum() for m in maps]).sum()
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+    network.train(training)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
 
 
 def deploy(network: nn.Module) -> nn.Module:
