@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import logging
 import sys
 import traceback
@@ -64,6 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 a bug of ours, 2 something the user can mend, 130 interrupted.
     """
+    for stream in (sys.stdout, sys.stderr):  # a file name need not be printable in the terminal's encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         _dispatch(sys.argv[1:] if arguments is None else arguments)
