@@ -10,13 +10,13 @@ import threading
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, RichProgressBar
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 
 from glocal.errors import UserError
+from glocal.training.bar import Bar
 from glocal.training.build import Loader
 from glocal.training.keeper import Keeper
 from glocal.training.module import SegmentationTraining
@@ -24,6 +24,8 @@ from glocal.training.run_folder import Row, RunFolder
 from glocal.training.sampling import EpochSampler
 
 __all__ = ["fit", "naming_memory"]
+
+log = logging.getLogger("glocal")
 
 _PRECISION = {"fp32": "32-true", "tf32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -126,13 +128,13 @@ def fit(
     config = module.recipe.train
     assert isinstance(training.sampler, EpochSampler)
     training.sampler.set_epoch(done)  # Lightning takes the first batch before it says which epoch it is
-    bar = sys.stderr.isatty()
-    keeper = Keeper(run, config.select_by, config.early_stopping, say=not bar)
-    callbacks: list[Any] = [keeper]
+    bar = Bar(done) if sys.stderr.isatty() else None
+    keeper = Keeper(run, config.select_by, config.early_stopping, say=log.info if bar is None else bar.say)
+    callbacks: list[Callback] = [keeper]
     if config.ema is not None:
         callbacks.append(EMAWeightAveraging(decay=config.ema))
-    if bar:
-        callbacks.append(RichProgressBar(leave=False, console_kwargs={"stderr": True}))
+    if bar is not None:
+        callbacks.append(bar)
     on_gpu = device.type != "cpu"
     with naming_memory(device), _quiet(config.precision == "tf32" and on_gpu), _interruptible():
         trainer = Trainer(
@@ -145,7 +147,7 @@ def fit(
             benchmark=device.type == "cuda",
             logger=False,
             callbacks=callbacks,
-            enable_progress_bar=bar,
+            enable_progress_bar=False,
             enable_model_summary=False,
             num_sanity_val_steps=0,
             use_distributed_sampler=False,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import logging
+import contextlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,6 @@ from glocal.training.module import SegmentationTraining
 from glocal.training.run_folder import COLUMNS, Row, RunFolder, best_row
 
 __all__ = ["Keeper", "stops_early"]
-
-log = logging.getLogger("glocal")
 
 
 def stops_early(history: list[Row], select_by: str, patience: int | None) -> bool:
@@ -36,10 +35,10 @@ class Keeper(Checkpoint):
         run: Where to write.
         select_by: Column the best epoch is chosen by.
         patience: Epochs without a better value before training stops.
-        say: Whether each epoch is a line of the log; not where a progress bar shows it.
+        say: Called with one line an epoch.
     """
 
-    def __init__(self, run: RunFolder, select_by: str, patience: int | None, say: bool) -> None:
+    def __init__(self, run: RunFolder, select_by: str, patience: int | None, say: Callable[[str], None]) -> None:
         self.run = run
         self.select_by = select_by
         self.patience = patience
@@ -87,19 +86,11 @@ class Keeper(Checkpoint):
         self._save(trainer, self.run.last)
         self.run.write_metrics(self.history)
         self._log(row)
-        if self.say:
-            log.info(
-                "epoch %d/%s  loss %.4f  val mDice %.4f  val Dice per image %.4f  best %s %.4f (epoch %d)  %.1f s",
-                row["epoch"],
-                trainer.max_epochs,
-                row["train_loss"],
-                row["mdice"],
-                row["image_dice"],
-                self.select_by,
-                best[self.select_by],
-                best["epoch"],
-                row["seconds"],
-            )
+        self.say(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
+            f"val mDice {row['mdice']:.4f}  val Dice per image {row['image_dice']:.4f}  "
+            f"best {self.select_by} {best[self.select_by]:.4f} (epoch {best['epoch']:.0f})  {row['seconds']:.1f} s"
+        )
         if stops_early(self.history, self.select_by, self.patience):
             trainer.should_stop = True
 
@@ -116,6 +107,14 @@ class Keeper(Checkpoint):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Close the TensorBoard log."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the TensorBoard log."""
+        self._close()
+
+    def _close(self) -> None:
         if self.writer is not None:
-            self.writer.close()
+            with contextlib.suppress(OSError):  # on a full disk; what matters is kept elsewhere
+                self.writer.close()
             self.writer = None

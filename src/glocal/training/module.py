@@ -99,7 +99,6 @@ class SegmentationTraining(LightningModule):
         torch.manual_seed(dropout.initial_seed())
         loss: Tensor = self.loss(self.network((images - self.mean) / self.std), labels)
         self.losses.append(loss.detach())
-        self.log("loss", loss.detach(), prog_bar=True)
         if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
             self.require_finite(batch_idx)
         return loss
@@ -143,7 +142,6 @@ class SegmentationTraining(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Scores of the whole split."""
         self.scores = scores(torch.cat(self.counts))
-        self.log("val_mdice", self.scores.mdice, prog_bar=True)
 
     def train_loss(self) -> float:
         """Mean loss of the batches of this epoch."""
