@@ -346,3 +346,12 @@ class TestCreateModel:
         with torch.no_grad():
             ours, theirs = features(x), network.forward_features(x)
         assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+    def test_other_precisions_are_converted_and_told(self, tmp_path, network, dtype, caplog):
+        state = {k: v.to(dtype) if v.is_floating_point() else v for k, v in network.state_dict().items()}
+        torch.save(state, tmp_path / "x.pt")
+        with caplog.at_level(logging.INFO, "glocal"):
+            loaded = glocal.create_model("lmnet_tiny", weights=tmp_path / "x.pt")
+        assert f"converted from {str(dtype).removeprefix('torch.')} to float32" in caplog.text
+        assert all(torch.equal(v, state[k].to(v.dtype)) for k, v in loaded.state_dict().items())

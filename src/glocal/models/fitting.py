@@ -187,12 +187,14 @@ def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> tuple[Ne
         raise UserError(f"{checkpoint.path}: none of its {len(tensors)} tensors fits {form.name}; {hint}")
     if strict and wrong:
         raise UserError(f"{checkpoint.path}: {_describe(form, expected, wrong, tensors)}")
+    own = network.state_dict()
+    converted = sorted({str(v.dtype).removeprefix("torch.") for k, v in fitting.items() if v.dtype != own[k].dtype})
     network.load_state_dict(fitting, strict=False)
     if wrong:
-        logger.warning("%s: loaded %d of %d tensors of %s; %s", *_told(checkpoint, fitting, expected, form, wrong))
-    narrow = {str(v.dtype).removeprefix("torch.") for v in fitting.values() if v.is_floating_point()} - {"float32"}
-    if narrow:
-        logger.info("%s: converted from %s to float32", checkpoint.path, " and ".join(sorted(narrow)))
+        said = f"loaded {len(fitting)} of {len(expected)} tensors of {form.name}; {_parts(expected, wrong, tensors)}"
+        logger.warning("%s: %s", checkpoint.path, said)
+    if converted:
+        logger.info("%s: converted from %s to float32", checkpoint.path, " and ".join(converted))
     return network, wrong
 
 
@@ -205,12 +207,6 @@ def _require_affordable(form: Form, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path}: does not fit {form.name}, which would hold {wanted} numbers with the options given "
             f"where the file holds {held}; restore the record or give other options"
         )
-
-
-def _told(
-    checkpoint: Checkpoint, fitting: Mapping[str, Tensor], expected: Mapping[str, Shape], form: Form, wrong: Misfit
-) -> tuple[object, ...]:
-    return checkpoint.path, len(fitting), len(expected), form.name, _parts(expected, wrong, checkpoint.tensors)
 
 
 def _describe(form: Form, expected: Mapping[str, Shape], wrong: Misfit, tensors: Mapping[str, Tensor]) -> str:
