@@ -105,11 +105,8 @@ def test_an_output_that_cannot_be_a_folder(picture, tmp_path):
     file.write_text("")
     assert f"{file}: not a folder" in refused([image], file)
     assert f"{file}: not a folder" in refused([image], file / "below")
-    assert (
-        "no images in this folder" in refused([tmp_path / "empty"], tmp_path / "out")
-        if (tmp_path / "empty").mkdir()
-        else 1
-    )
+    (tmp_path / "empty").mkdir()
+    assert "no images in this folder" in refused([tmp_path / "empty"], tmp_path / "out")
 
 
 def test_what_is_written_is_what_was_predicted(make_predictor, picture, tmp_path):

@@ -44,6 +44,8 @@ class _Plan:
     masks: Masks
     encoding: Encoding | None
     """Meaning of mask values in training."""
+    fingerprint: str
+    """Of the training data."""
     folder: Path
     manifest: dict[str, Any]
     notes: tuple[str, ...]
@@ -178,7 +180,7 @@ def _plan(run: Path, split: str, data: str | Path | None, preset: str | None, ou
     if not cases:
         raise UserError(f"{run / 'splits.json'}: the {split} split is empty; choose another one (--split)")
     folder = output if output is not None else _folder(run, split, preset, None if same else root)
-    return _Plan(dataset, cases, masks, encoding, folder, manifest, tuple(notes))
+    return _Plan(dataset, cases, masks, encoding, facts["fingerprint"], folder, manifest, tuple(notes))
 
 
 def _masks(run: Path) -> Masks:
@@ -216,7 +218,7 @@ def _with_classes(plan: _Plan, predictor: Predictor) -> tuple[Dataset, list[str]
         return dataset, [f"mask values of {dataset.root} are read as those of the training data"]
     if len(dataset.classes) != number:
         raise UserError(f"{dataset.root}: {len(dataset.classes)} classes, but the network knows {number}")
-    if tuple(dataset.classes) != tuple(predictor.classes):
+    if dataset.fingerprint != plan.fingerprint and tuple(dataset.classes) != tuple(predictor.classes):
         there, ours = ", ".join(dataset.classes), ", ".join(predictor.classes)
         return dataset, [f"classes of {dataset.root} ({there}) are taken in their order for those of the run ({ours})"]
     return dataset, []
