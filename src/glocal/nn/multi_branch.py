@@ -51,7 +51,7 @@ class MultiBranchBlock(nn.Module):
         super().__init__()
         self.expand = ConvNorm(nn.Conv2d(in_channels, expand_channels, 1, bias=bias))
         self.depthwise = ReparamConv2d(expand_channels, branches, merged=merged)
-        self.se = SqueezeExcitation(expand_channels, se_reduction)
+        self.se = SqueezeExcitation(expand_channels, se_reduction, inplace=True)
         self.pointwise = nn.Conv2d(expand_channels, out_channels, 1)
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=bias)
 

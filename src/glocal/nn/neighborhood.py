@@ -115,10 +115,10 @@ def _shifted(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Te
 
 
 def _strip_rows(height: int, logits_a_row: int, device: torch.device) -> int:
-    """Rows of a strip: all where kernels are fused or memory is fast; on the CPU so many that the logits take 2 MB."""
+    """Rows of a strip: all where kernels are fused or memory is fast; on the CPU so few that the logits take 2 MB."""
     if device.type != "cpu" or torch.compiler.is_compiling():
         return height
-    return max(1, 2**19 // logits_a_row)
+    return max(8, 2**19 // logits_a_row)
 
 
 def _strip(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, bias: Tensor | None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -17,6 +18,7 @@ class SqueezeExcitation(nn.Module):
     Args:
         channels: Channels in and out.
         reduction: How much narrower the middle is (LM-Net: 4 in the published code, 16 in the paper's counts).
+        inplace: Overwrite the input where no gradient is recorded.
 
     Raises:
         ValueError: ``reduction`` leaves no channel in the middle.
@@ -29,10 +31,11 @@ class SqueezeExcitation(nn.Module):
         torch.Size([2, 24, 7, 9])
     """
 
-    def __init__(self, channels: int, reduction: int = 4) -> None:
+    def __init__(self, channels: int, reduction: int = 4, *, inplace: bool = False) -> None:
         super().__init__()
         if not 1 <= reduction <= channels:
             raise ValueError(f"reduction {reduction} of {channels} channels leaves none; use 1 to {channels}")
+        self.inplace = inplace
         self.fc1 = nn.Conv2d(channels, channels // reduction, 1)
         self.fc2 = nn.Conv2d(channels // reduction, channels, 1)
         for layer in (self.fc1, self.fc2):
@@ -43,7 +46,8 @@ class SqueezeExcitation(nn.Module):
         pooled = x.mean((2, 3))
         hidden = F.relu(F.linear(pooled, self.fc1.weight.flatten(1), self.fc1.bias))
         gate = F.hardsigmoid(F.linear(hidden, self.fc2.weight.flatten(1), self.fc2.bias))
-        return x * gate[:, :, None, None]
+        gate = gate[:, :, None, None]
+        return x.mul_(gate) if self.inplace and not torch.is_grad_enabled() else x * gate
 
     def published_macs(self, inputs: tuple[Tensor, ...], output: Tensor) -> int:
         """Multiply-adds by the papers' counter: the pooling module (H·W + 1 a channel) and the two 1×1 convolutions."""
