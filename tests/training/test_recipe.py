@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import yaml
 
+from glocal.cli.train import _parser as train_parser
 from glocal.errors import UserError
-from glocal.training.losses import make_loss
+from glocal.training.losses import LOSS_OPTIONS, LossName, make_loss
 from glocal.training.recipe import DataConfig, Recipe
 from glocal.training.recipe_files import (
     dump_recipe,
@@ -123,3 +127,33 @@ def test_an_unknown_recipe_names_the_nearest() -> None:
 def test_values_are_checked_from_python_too() -> None:
     with pytest.raises(UserError, match=r"train\.ema is 1\.0"):
         recipe_from({"train.ema": 1.0})
+
+
+DOCS = Path(__file__).parents[2] / "docs/recipes.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_recipe_in_the_documentation_is_one(tmp_path: Path) -> None:
+    (text,) = blocks("yaml")
+    assert load_recipe(written(tmp_path, text)).loss.name == "tversky"
+    assert "{mean: [0.406, 0.456, 0.485], std: [0.225, 0.224, 0.229]}" in DOCS.read_text(encoding="utf-8")
+
+
+def test_the_commands_in_the_documentation_are_understood() -> None:
+    (text,) = blocks("bash")
+    for line in text.strip().splitlines():
+        _, command, *words = shlex.split(line)
+        assert command == "train"
+        assert train_parser().parse_args(words)
+
+
+def test_the_documentation_names_every_loss_with_its_options_and_every_recipe() -> None:
+    recipes, losses = DOCS.read_text(encoding="utf-8").split("## Losses")
+    for name in get_args(LossName):
+        row = next(line for line in losses.splitlines() if line.startswith(f"| `{name}` |"))
+        assert set(re.findall(r"`(\w+)`", row.split("|")[3])) == set(LOSS_OPTIONS[name])
+    for name in shipped_recipes():
+        assert f"| `{name}` |" in recipes

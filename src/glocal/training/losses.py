@@ -12,11 +12,19 @@ from torch import Tensor, nn
 
 from glocal.errors import UserError, optional_import
 
-__all__ = ["LossConfig", "LossName", "SegmentationLoss", "effective_number_weights", "make_loss", "resolve_loss"]
+__all__ = [
+    "LOSS_OPTIONS",
+    "LossConfig",
+    "LossName",
+    "SegmentationLoss",
+    "effective_number_weights",
+    "make_loss",
+    "resolve_loss",
+]
 
 LossName = Literal["cross_entropy", "lmnet", "class_balanced", "dice_ce", "focal", "tversky", "boundary"]
 
-_OPTIONS: dict[str, dict[str, Any]] = {
+LOSS_OPTIONS: dict[str, dict[str, Any]] = {
     "cross_entropy": {"weights": None, "label_smoothing": 0.0},
     "lmnet": {"weights": None, "label_smoothing": 0.001},
     "class_balanced": {"beta": 0.9999, "label_smoothing": 0.0},
@@ -101,7 +109,7 @@ def resolve_loss(config: LossConfig) -> LossConfig:
     """
     if config.name not in get_args(LossName):
         raise UserError(f"loss.name is {config.name!r}; choose from: {', '.join(get_args(LossName))}")
-    options = _OPTIONS[config.name]
+    options = LOSS_OPTIONS[config.name]
     given = {key: value for key, value in vars(config).items() if key != "name" and value is not None}
     for key in given:
         if key not in options:
