@@ -29,7 +29,7 @@ from golden_harness import (
 )
 from golden_values import image, weight
 
-from glocal.models.published import Component, Record, build_component
+from glocal.models.published import Component, Record, UnknownComponentError, build_component
 
 FULL = shared_records()
 SMALL = read_compact()
@@ -39,7 +39,7 @@ def require_known(record: Record) -> None:
     """Skip what no network of ours corresponds to yet; with ``GLOCAL_GOLDEN_STRICT=1`` fail."""
     try:
         build_component(record)
-    except LookupError as unknown:
+    except UnknownComponentError as unknown:
         if STRICT:
             pytest.fail(f"{unknown} (GLOCAL_GOLDEN_STRICT=1)")
         pytest.skip(str(unknown))
@@ -153,9 +153,9 @@ def test_a_case_is_built_from_its_arguments_not_its_name() -> None:
 
 
 def test_an_unknown_component_is_named() -> None:
-    with pytest.raises(LookupError, match="Frobnicator"):
+    with pytest.raises(UnknownComponentError, match="Frobnicator"):
         build_component({"system": "lmnet", "component": "Frobnicator"})
-    with pytest.raises(LookupError, match="other-system"):
+    with pytest.raises(UnknownComponentError, match="other-system"):
         build_component({"system": "other-system", "component": "LM_Net"})
 
 

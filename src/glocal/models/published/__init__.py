@@ -14,10 +14,19 @@ from torch import Tensor
 
 from glocal.errors import UserError
 from glocal.models.published import lmnet
-from glocal.models.published.system import Component, Converted, Record, System
+from glocal.models.published.system import Component, Converted, Record, System, UnknownComponentError
 from glocal.models.registry import model_info
 
-__all__ = ["Component", "Converted", "Record", "System", "build_component", "convert_state_dict", "recognise"]
+__all__ = [
+    "Component",
+    "Converted",
+    "Record",
+    "System",
+    "UnknownComponentError",
+    "build_component",
+    "convert_state_dict",
+    "recognise",
+]
 
 _SYSTEMS: Mapping[str, System] = {system.family: system for system in (lmnet.SYSTEM,)}
 
@@ -97,15 +106,15 @@ def build_component(record: Record) -> Component:
         record: The record; ``system`` and ``component`` say which module.
 
     Raises:
-        LookupError: The system or the component is not known; the message names it.
+        UnknownComponentError: The system or the component is not known; the message names it.
         TypeError: The record gives the component an argument that it does not take.
     """
     system = _SYSTEMS.get(record["system"])
     if system is None:
-        raise LookupError(f"no published system {record['system']!r}")
+        raise UnknownComponentError(f"no published system {record['system']!r}")
     make = system.components.get(record["component"])
     if make is None:
-        raise LookupError(f"no component {record['component']!r} of {record['system']}")
+        raise UnknownComponentError(f"no component {record['component']!r} of {record['system']}")
     return make(record)
 
 

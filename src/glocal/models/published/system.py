@@ -9,7 +9,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Component", "Converted", "Record", "Rules", "System", "apply_rules", "renamed"]
+__all__ = ["Component", "Converted", "Record", "Rules", "System", "UnknownComponentError", "apply_rules", "renamed"]
+
+
+class UnknownComponentError(LookupError):
+    """No network of ours corresponds to a published module; the message names it."""
+
 
 Record = Mapping[str, Any]
 """The record of a golden case: ``component``, ``arguments``, ``state``, ``parameters`` and how the input is cut."""
