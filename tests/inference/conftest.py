@@ -20,9 +20,11 @@ BIAS = torch.tensor([0.2, 0.0, -0.3])
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
-def make_record(size=(24, 36), channels=3, mode="resize", classes=CLASSES, task="segmentation") -> ModelRecord:
+def make_record(
+    size=(24, 36), channels=3, mode="resize", classes=CLASSES, task="segmentation", manifest=None
+) -> ModelRecord:
     steps = Preprocessing(size, channels, MEAN[:channels], STD[:channels], mode)
-    return ModelRecord("fake", {}, classes, task, steps)
+    return ModelRecord("fake", {}, classes, task, steps, manifest=manifest or {})
 
 
 def pixelwise(channels: int = 3) -> nn.Conv2d:

@@ -266,7 +266,7 @@ def test_models_that_cannot_be_used(tiny, tmp_path, make_predictor):
         make_predictor(task="classification")
 
 
-@pytest.mark.parametrize("option", [{"tta": "mirror"}, {"tiling": "sometimes"}, {"batch_size": 0}])
+@pytest.mark.parametrize("option", [{"tta": "sideways"}, {"tiling": "sometimes"}, {"batch_size": 0}])
 def test_unknown_options_are_refused_before_anything_is_read(lmnet, option, tmp_path):
     with pytest.raises(UserError, match=str(next(iter(option.values())))):
         lmnet.outcomes([tmp_path], **option)

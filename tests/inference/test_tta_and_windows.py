@@ -44,12 +44,36 @@ def test_flips_and_quarter_turns_of_the_image_turn_the_answer(make_predictor, lo
     assert not np.array_equal(turned, np.rot90(predictor(square, tta="flips").mask))
 
 
+@pytest.mark.parametrize(
+    ("flips", "same"), [(["horizontal"], "mirror"), (["horizontal", "vertical"], "flips"), (None, "flips")]
+)
+def test_the_flips_of_training_are_taken(make_predictor, lopsided, photograph, flips, same):
+    predictor, rgb = make_predictor(lopsided, manifest={} if flips is None else {"flips": flips}), photograph(24, 36)
+    chosen = predictor(rgb, tta=True)
+    assert np.array_equal(chosen.probabilities, predictor(rgb, tta=same).probabilities)
+    assert chosen.notes == (f"averaged over {2 if same == 'mirror' else 4} views",)
+
+
+def test_only_upside_down_if_training_had_that_alone(make_predictor, lopsided, photograph):
+    predictor, rgb = make_predictor(lopsided, manifest={"flips": ["vertical"]}), photograph(24, 36)
+    other = predictor(np.ascontiguousarray(rgb[::-1])).probabilities[:, ::-1]
+    expected = (predictor(rgb).probabilities + other) / 2
+    np.testing.assert_allclose(predictor(rgb, tta=True).probabilities, expected, atol=1e-5)
+
+
+def test_a_network_trained_without_flips_is_not_averaged_over_them_by_default(make_predictor, photograph):
+    predictor = make_predictor(manifest={"flips": []})
+    with pytest.raises(UserError, match="trained without flips"):
+        predictor(photograph(24, 36), tta=True)
+    assert predictor(photograph(24, 36), tta="flips").notes == ("averaged over 4 views",)
+
+
 @pytest.mark.parametrize("shape", [(100, 150), (25, 36), (24, 37), (10, 200), (97, 5)])
 @pytest.mark.parametrize("tta", [False, True])
 def test_windows_of_a_pixelwise_network_are_seamless(make_predictor, photograph, shape, tta):
     rgb = photograph(*shape)
     windows, whole = make_predictor()(rgb, tiling="always", tta=tta), make_predictor(size=shape)(rgb)
-    assert windows.notes == ("seen in windows of 24x36",)
+    assert windows.notes[0] == "seen in windows of 24x36"
     np.testing.assert_allclose(windows.probabilities, whole.probabilities, atol=1e-5)
 
 
@@ -69,7 +93,7 @@ def test_the_size_of_the_image_is_kept_and_said(make_predictor, photograph):
 
 
 def test_unknown_kinds(make_predictor, photograph):
-    with pytest.raises(UserError, match="none, flips, rotations"):
+    with pytest.raises(UserError, match="none, mirror, flips, rotations"):
         make_predictor()(photograph(9, 9), tta="mirrors")
     with pytest.raises(UserError, match="auto, never, always"):
         make_predictor()(photograph(9, 9), tiling="yes")

@@ -49,7 +49,7 @@ def _parser() -> Parser:
     parser.add_argument(
         "--unit", type=Literal["auto", "px"], default="auto", help="of distances: mm where it is known, or pixels"
     )
-    parser.add_argument("--tta", action="store_true", help="average predictions over flips")
+    parser.add_argument("--tta", action="store_true", help="average predictions over the flips that training had")
     parser.add_argument(
         "--tiling", type=Literal["auto", "never", "always"], default="auto", help="as `glocal predict --tiling`"
     )

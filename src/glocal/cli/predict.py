@@ -44,8 +44,12 @@ def _parser() -> Parser:
         action="store_true",
         help="also write class probabilities (float16 .npz), in DIR/probabilities",
     )
-    parser.add_argument("--tta", action="store_true", help="average over flips: slower, often a little better")
-    parser.add_argument("--tta_rotations", action="store_true", help="average over flips and quarter turns")
+    parser.add_argument("--tta", action="store_true", help="average over the flips that training had: slower, steadier")
+    parser.add_argument(
+        "--tta_views",
+        type=Literal["mirror", "flips", "rotations"],
+        help="average over left and right (2 views), all flips (4) or quarter turns, too (8), whatever training had",
+    )
     parser.add_argument(
         "--tiling",
         type=Literal["auto", "never", "always"],
@@ -82,7 +86,7 @@ def run(arguments: list[str]) -> None:
     results = predict_files(
         predictor,
         jobs,
-        tta="rotations" if given.tta_rotations else given.tta,
+        tta=given.tta_views or given.tta,
         tiling=given.tiling,
         batch_size=given.batch_size,
     )

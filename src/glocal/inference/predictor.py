@@ -20,7 +20,7 @@ from glocal.inference._ahead import ahead
 from glocal.inference.device import choose_device, naming_memory
 from glocal.inference.inputs import Source, as_picture
 from glocal.inference.prediction import Prediction
-from glocal.inference.tta import TTA, Augmented, named
+from glocal.inference.tta import TTA, Augmented, View, choose_views
 from glocal.models.network import deploy as deployed
 from glocal.models.weights import ModelRecord, load_model
 
@@ -119,8 +119,8 @@ class Predictor:
         Args:
             image: A path, a Pillow image, an array ``(H, W)`` or ``(H, W, C)``, or a tensor ``(H, W)`` or
                 ``(C, H, W)``; numbers as in :func:`glocal.inference.inputs.as_picture`.
-            tta: Test-time augmentation: average the probabilities of four flips (``True``, ``"flips"``), or of eight
-                flips and quarter turns (``"rotations"``).
+            tta: Test-time augmentation: average the probabilities over the flips that training had (``True``); or over
+                two sides (``"mirror"``), four flips (``"flips"``), or these and quarter turns (``"rotations"``).
             tiling: What is done to an image larger than the training size: cut into overlapping windows of that size,
                 blended with Gaussian weights (``"always"``), stretched whole (``"never"``), or what ``model.json``
                 says (``"auto"``).
@@ -129,8 +129,8 @@ class Predictor:
             UserError: The image cannot be read or has an unusable shape, type or range.
         """
         _check(tiling)
-        kind = named(tta)
-        outcome = next(self._predicted([self._prepare(image, tiling)], 1, kind))
+        views = choose_views(tta, self.record.manifest)
+        outcome = next(self._predicted([self._prepare(image, tiling)], 1, views))
         assert isinstance(outcome, Prediction)
         return outcome
 
@@ -161,10 +161,10 @@ class Predictor:
         if size < 1:
             raise UserError(f"batches of {size} images asked for; use at least 1")
         _check(tiling)
-        kind = named(tta)
+        views = choose_views(tta, self.record.manifest)
         workers = 1 if on_cpu else min(8, os.cpu_count() or 1)
         prepared = ahead(lambda image: self._prepared_or_error(image, tiling), images, workers, 2 * size + workers)
-        return self._predicted(prepared, size, kind)
+        return self._predicted(prepared, size, views)
 
     def predict_many(
         self,
@@ -212,10 +212,10 @@ class Predictor:
         return _Prepared(picture, unit, windows, tuple(notes))
 
     def _predicted(
-        self, prepared: Iterable[_Prepared | UserError], batch_size: int, kind: TTA
+        self, prepared: Iterable[_Prepared | UserError], batch_size: int, views: tuple[View, ...]
     ) -> Iterator[Prediction | UserError]:
         """Collect batches of images of one size; windows of a larger image make batches of their own."""
-        network = Augmented(self._network, kind).eval()
+        network = Augmented(self._network, views).eval()
         waiting: list[_Prepared | UserError] = []
         for one in prepared:
             alone = isinstance(one, _Prepared) and one.windows
@@ -229,7 +229,7 @@ class Predictor:
         yield from self._batch(waiting, network)
 
     def _batch(
-        self, waiting: list[_Prepared | UserError], network: nn.Module, window_batch: int = 1
+        self, waiting: list[_Prepared | UserError], network: Augmented, window_batch: int = 1
     ) -> Iterator[Prediction | UserError]:
         images = [one for one in waiting if isinstance(one, _Prepared)]
         scores = iter(self._scores(images, network, window_batch) if images else ())
@@ -237,7 +237,10 @@ class Predictor:
             if isinstance(one, UserError):
                 yield one
             else:
-                yield Prediction(self.classes, one.picture, next(scores), one.notes)
+                notes = (
+                    (*one.notes, f"averaged over {len(network.views)} views") if len(network.views) > 1 else one.notes
+                )
+                yield Prediction(self.classes, one.picture, next(scores), notes)
 
     @torch.inference_mode()
     def _scores(self, images: list[_Prepared], network: nn.Module, window_batch: int) -> Tensor:

@@ -3,33 +3,56 @@
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 
 from glocal.errors import UserError
 
-__all__ = ["TTA", "Augmented", "named"]
+__all__ = ["TTA", "Augmented", "choose_views"]
 
-TTA: TypeAlias = Literal["none", "flips", "rotations"]
+TTA: TypeAlias = Literal["none", "mirror", "flips", "rotations"]
 
-_QUARTERS: dict[TTA, tuple[int, ...]] = {"none": (), "flips": (0, 2), "rotations": (0, 1, 2, 3)}
-"""Quarter turns, each seen plainly and mirrored: two of them make the four flips, four all eight symmetries."""
+View: TypeAlias = tuple[int, bool]
+"""Quarter turns, then whether left and right are exchanged."""
+
+_UPSIDE_DOWN: tuple[View, ...] = ((0, False), (2, True))
+_FLIPS: tuple[View, ...] = ((0, False), (0, True), (2, True), (2, False))
+
+_VIEWS: dict[TTA, tuple[View, ...]] = {
+    "none": ((0, False),),
+    "mirror": _FLIPS[:2],
+    "flips": _FLIPS,
+    "rotations": (*_FLIPS, (1, False), (1, True), (3, True), (3, False)),
+}
 
 
-def named(given: bool | str) -> TTA:
-    """The kind of augmentation that is meant: ``False`` none, ``True`` flips, or its name.
+def choose_views(asked: bool | str, manifest: Mapping[str, Any]) -> tuple[View, ...]:
+    """The views that are meant by a name, or by ``True``: those that training had, as the model's manifest says.
+
+    A network that was never shown a mirrored image may be wrong about it, and averaging then makes masks worse. All
+    four flips are taken where the manifest does not say.
 
     Raises:
-        UserError: There is no such kind.
+        UserError: There is no such kind, or ``True`` and the network was trained without flips.
     """
-    if isinstance(given, bool):
-        return "flips" if given else "none"
-    for kind in _QUARTERS:
-        if kind == given:
-            return kind
-    raise UserError(f"test-time augmentation {given!r} is unknown; use one of {', '.join(get_args(TTA))}")
+    if asked is False:
+        return _VIEWS["none"]
+    if asked is True:
+        flips = manifest.get("flips")
+        if flips == []:
+            raise UserError(
+                "the network was trained without flips, so averaging over them would make masks worse; "
+                "leave test-time augmentation out, or insist with a kind: mirror, flips or rotations (--tta_views)"
+            )
+        seen = tuple(map(str, flips)) if isinstance(flips, list) else ()
+        return {("horizontal",): _VIEWS["mirror"], ("vertical",): _UPSIDE_DOWN}.get(seen, _FLIPS)
+    for kind, views in _VIEWS.items():
+        if kind == asked:
+            return views
+    raise UserError(f"test-time augmentation {asked!r} is unknown; use one of {', '.join(get_args(TTA))}")
 
 
 class Augmented(nn.Module):
@@ -37,17 +60,17 @@ class Augmented(nn.Module):
 
     Args:
         network: ``(N, C, H, W)`` -> logits ``(N, K, H, W)``.
-        kind: ``"flips"``: 4 views. ``"rotations"``: these and quarter turns, 8 views. ``"none"``: logits as they are.
+        views: Of :func:`choose_views`. A single one gives the logits as they are.
     """
 
-    def __init__(self, network: nn.Module, kind: TTA) -> None:
+    def __init__(self, network: nn.Module, views: tuple[View, ...]) -> None:
         super().__init__()
         self.network = network
-        self.views = [(quarter, mirrored) for quarter in _QUARTERS[kind] for mirrored in (False, True)]
+        self.views = views
 
     def forward(self, x: Tensor) -> Tensor:
         """Look at ``x`` from every side; see the class."""
-        if not self.views:
+        if len(self.views) == 1:
             logits: Tensor = self.network(x)
             return logits
         answers = torch.stack([self._seen(x, quarter, mirrored) for quarter, mirrored in self.views])
