@@ -47,8 +47,9 @@ def choose_views(asked: bool | str, manifest: Mapping[str, Any]) -> tuple[View, 
                 "the network was trained without flips, so averaging over them would make masks worse; "
                 "leave test-time augmentation out, or insist with a kind: mirror, flips or rotations (--tta_views)"
             )
-        seen = tuple(map(str, flips)) if isinstance(flips, list) else ()
-        return {("horizontal",): _VIEWS["mirror"], ("vertical",): _UPSIDE_DOWN}.get(seen, _FLIPS)
+        if flips == ["horizontal"]:
+            return _VIEWS["mirror"]
+        return _UPSIDE_DOWN if flips == ["vertical"] else _FLIPS
     for kind, views in _VIEWS.items():
         if kind == asked:
             return views
