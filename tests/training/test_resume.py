@@ -100,11 +100,12 @@ def test_killed_and_resumed_is_bit_for_bit_unbroken(discs, tmp_path, small, chan
 
 
 @pytest.mark.slow
-def test_an_interrupt_exits_130_and_says_how_to_go_on(discs, tmp_path, small) -> None:  # type: ignore[no-untyped-def]
+@pytest.mark.parametrize("kind", ["SIGINT", "SIGTERM"])
+def test_an_interrupt_exits_130_and_says_how_to_go_on(discs, tmp_path, small, kind) -> None:  # type: ignore[no-untyped-def]
     recipe = small()
     (tmp_path / "r.yaml").write_text(dump_recipe(recipe))
     words = [str(discs), "--recipe", f"{tmp_path}/r.yaml", "--output", f"{tmp_path}/run"]
-    interrupted = stopped("SIGINT", 1, 0, words)
+    interrupted = stopped(kind, 1, 0, words)
     assert interrupted.returncode == 130
     assert f"glocal train --resume {tmp_path}/run" in interrupted.stderr
     assert "Traceback" not in interrupted.stderr
@@ -158,7 +159,16 @@ def test_resuming_checks_recipe_splits_data_and_checkpoint(interrupted: Path, di
         refused(r"last\.ckpt: .*copy best\.ckpt over it")
     torch.save({"state_dict": {}}, last)
     refused(r"last\.ckpt: not a checkpoint of a run")
+    other = torch.load(interrupted / "checkpoints/best.ckpt", weights_only=True)
+    torch.save({**other, "state_dict": {"network.weight": torch.zeros(3)}}, last)
+    refused(r"last\.ckpt: the checkpoint of another network")
     last.write_bytes(whole)
+    manifest = interrupted / "manifest.json"
+    said = manifest.read_text()
+    for damaged in ("{}", "[]", '{"data": {}}', "not JSON"):
+        manifest.write_text(damaged)
+        refused(r"manifest\.json: not")
+    manifest.write_text(said)
     image = next((discs / "images").iterdir())
     pixels = image.read_bytes()
     image.write_bytes(pixels + b"\0")

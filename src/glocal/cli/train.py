@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,7 +60,7 @@ def run(arguments: list[str]) -> None:
     report = _evaluated(result.folder) if options.evaluate else None
     best = {**result.best, "epoch": int(result.best["epoch"])}
     if options.json:
-        numbers = {name: value if value == value else None for name, value in best.items()}
+        numbers = {name: value if math.isfinite(value) else None for name, value in best.items()}
         summary = {"run": str(result.folder), "epochs": len(result.history), "best": numbers}
         print(json.dumps({**summary, "report": None if report is None else str(report)}, ensure_ascii=False))
         return

@@ -84,15 +84,13 @@ def _quiet(tf32: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Lightning turns an interrupt into an exit and leaves SIGINT ignored; make it an interrupt again."""
+    """Lightning turns SIGINT and SIGTERM into an exit, and leaves SIGINT ignored; make them an interrupt again."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT) if main else None
     try:
         yield
-    except SystemExit as error:
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
+    except SystemExit:
+        raise KeyboardInterrupt from None
     finally:
         if main:
             signal.signal(signal.SIGINT, handler)

@@ -16,6 +16,9 @@ from glocal.training.module import Batch, SegmentationTraining
 
 __all__ = ["Estimate", "available_memory", "estimate_training"]
 
+_BESIDE = 1.6
+"""Peak memory of a step over what it saves for the backward pass: gradients and buffers come on top (LM-Net, CPU)."""
+
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -92,7 +95,7 @@ def estimate_training(
         started = time.perf_counter()
         step(1)
         seconds = time.perf_counter() - started
-    memory = 4 * weights + saved * batch_size // count
+    memory = 4 * weights + int(_BESIDE * saved * batch_size / count)
     if device.type == "cuda":
         memory = torch.cuda.max_memory_allocated(device) + 2 * weights
         del network, loss

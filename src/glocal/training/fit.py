@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import math
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -132,6 +134,8 @@ def resume(
         progress=progress,
     )
     module = build_module(recipe, data)
+    if checkpoint is not None:
+        run.require_weights_of(module.state_dict(), checkpoint)
     run.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), now()]})
     done = len(history)
     log.info("resuming %s after epoch %d of %d", run.path, done, recipe.train.epochs)
@@ -173,7 +177,7 @@ def _fit_and_finish(
 
 
 def _resume_command(run: RunFolder) -> str:
-    return f"glocal train --resume {run.path}"
+    return f"glocal train --resume {shlex.quote(str(run.path))}"
 
 
 def _finish(module: SegmentationTraining, data: TrainingData, run: RunFolder, history: list[Row]) -> RunResult:
@@ -185,7 +189,9 @@ def _finish(module: SegmentationTraining, data: TrainingData, run: RunFolder, hi
     prefix = "network."
     network = module.network.cpu()
     network.load_state_dict({k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)})
-    best: dict[str, Any] = {name: v if v == v else None for name, v in result.best.items() if name != "seconds"}
+    best: dict[str, Any] = {
+        name: v if math.isfinite(v) else None for name, v in result.best.items() if name != "seconds"
+    }
     best["epoch"] = int(result.best["epoch"])
     manifest = run.reopen()[1]
     save_model(
@@ -200,6 +206,7 @@ def _finish(module: SegmentationTraining, data: TrainingData, run: RunFolder, hi
             "recipe": recipe.name,
             "best": best,
             "selected_by": recipe.train.select_by,
+            "flips": [side for side in ("horizontal", "vertical") if getattr(recipe.augment.flip, side) > 0],
             "data": {key: manifest["data"][key] for key in ("fingerprint", "cases")},
             "seeds": manifest["seeds"],
             "versions": manifest["versions"],

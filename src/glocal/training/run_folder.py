@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import Tensor
 
 from glocal.errors import UserError
 from glocal.files import read_json, write_json, write_text
@@ -162,7 +163,8 @@ class RunFolder:
         """
         self.require_run()
         manifest = read_json(self.manifest)
-        if not isinstance(manifest, dict) or not isinstance(manifest.get("data"), dict):
+        facts = manifest.get("data") if isinstance(manifest, dict) else None
+        if not isinstance(facts, dict) or not {"root", "fingerprint", "encoding"} <= facts.keys():
             raise UserError(f"{self.manifest}: not the manifest of a run; restore it or start a new run")
         recipe = load_recipe(self.recipe)
         if digest(dump_recipe(recipe)) != manifest.get("recipe_sha256"):
@@ -191,17 +193,33 @@ class RunFolder:
         Raises:
             UserError: It is damaged, or not one of ours.
         """
-        if path.stat().st_size == 0:
-            raise UserError(f"{path}: the checkpoint is empty (0 bytes); {self._cure(path)}")
+        if not path.is_file() or path.stat().st_size == 0:
+            raise UserError(f"{path}: the checkpoint is missing or empty; {self._cure(path)}")
         try:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except MemoryError:
             raise
         except Exception as error:  # torch raises many kinds for damaged files
             raise UserError(f"{path}: not a usable checkpoint ({type(error).__name__}); {self._cure(path)}") from error
-        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint or "callbacks" not in checkpoint:
-            raise UserError(f"{path}: not a checkpoint of a run; {self._cure(path)}")
-        return checkpoint
+        try:
+            checkpoint["callbacks"]["Keeper"]["history"], checkpoint["state_dict"]
+        except (KeyError, TypeError):
+            raise UserError(f"{path}: not a checkpoint of a run; {self._cure(path)}") from None
+        return cast(dict[str, Any], checkpoint)
+
+    def require_weights_of(self, network: Mapping[str, Tensor], checkpoint: Mapping[str, Any]) -> None:
+        """Refuse a checkpoint of another network.
+
+        Args:
+            network: State dict of the network, with the names it has in the checkpoint.
+            checkpoint: Of :meth:`load_checkpoint`.
+
+        Raises:
+            UserError: Names or shapes differ.
+        """
+        there = {name: value.shape for name, value in checkpoint["state_dict"].items()}
+        if there != {name: value.shape for name, value in network.items()}:
+            raise UserError(f"{self.last}: the checkpoint of another network; {self._cure(self.last)}")
 
     def _cure(self, path: Path) -> str:
         if path == self.last and self.best.exists():
