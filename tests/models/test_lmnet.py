@@ -15,7 +15,7 @@ from glocal.nn import ReparamConv2d, SqueezeExcitation
 
 FOUR = ("large", "square", "ver", "hor")
 
-# Options; parameters and the papers' G of `published`; the same of `paper` (spec of LM-Net §3.3).
+# Options; parameters and the papers' G of `published`; the same of `paper`.
 ROWS: dict[str, tuple[dict[str, Any], int, str, int, str]] = {
     "full: T8 row 4, T9 row 4, T10 row 5": ({}, 3_965_366, "5.474", 5_446_346, "5.145"),
     "merged: T7 row 2": ({"merged": True}, 3_933_686, "5.108", 5_404_106, "4.657"),

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -110,7 +111,7 @@ class LMNet(SegmentationNetwork):
         num_classes: Channels of the logits.
         preset: ``"published"`` or ``"paper"``.
         filters: Widths of the five levels; default: the preset's.
-        skip: ``"multi"`` fuses each level with its neighbours (§3.3), ``"single"`` takes the level itself.
+        skip: ``"multi"`` fuses each level with its neighbours, ``"single"`` takes the level itself.
         lft: Whether the local feature transformers follow the skips.
         gft: What stands at the bottom: the global feature transformer on the pooled pyramid (``"multi"``) or on the
             last level alone (``"single"``), an ASPP (``"aspp"``), or nothing (``"none"``).
@@ -155,64 +156,29 @@ class LMNet(SegmentationNetwork):
         self.num_classes = num_classes
         self.grid = 16
         self.feature_info = tuple(FeatureInfo(width, 2**level) for level, width in enumerate(widths))
-        self.filters = widths
-        self.skip = skip
-
-        def stage(level: int, entering: int) -> nn.Sequential:
-            """Two multi-branch modules; both expand to the width of the next level (§3.1)."""
-            return nn.Sequential(
-                *(
-                    MultiBranchBlock(
-                        channels,
-                        widths[level + 1],
-                        widths[level],
-                        branches,
-                        se_reduction=facts.se_reduction,
-                        bias=facts.bias,
-                        merged=merged,
-                    )
-                    for channels in (entering, widths[level])
-                )
-            )
-
-        levels = range(4)
+        levels, pointwise = range(4), facts.pointwise
+        stage = partial(_stage, facts=facts, branches=branches, merged=merged)
         # Encoder
-        self.encoder = nn.ModuleList(stage(i, widths[i] if i else in_channels) for i in levels)
-        self.down = nn.ModuleList(_down(widths[i], widths[i + 1], facts.pointwise) for i in levels)
-        # Global feature transformer (§3.2) or what stands in its place
-        pyramid = sum(widths)
-        self.project = nn.Conv2d(widths[4], pyramid, 1) if gft == "single" else None
+        self.encoder = nn.ModuleList(stage(widths[i] if i else in_channels, *widths[i : i + 2]) for i in levels)
+        self.down = nn.ModuleList(_down(*widths[i : i + 2], pointwise=pointwise) for i in levels)
+        # Global feature transformer, or what stands in its place (Table 8)
+        self.project = nn.Conv2d(widths[4], sum(widths), 1) if gft == "single" else None
         self.context: nn.Module | None = None
         if gft in ("multi", "single"):
-            self.context = GlobalFeatureTransformer(pyramid, widths[4], heads, dropout=dropout)
+            self.context = GlobalFeatureTransformer(sum(widths), widths[4], heads, dropout=dropout)
         elif gft == "aspp":
             self.context = ASPP(widths[4], widths[4])
-        # Local pyramids and local feature transformers (§3.3)
-        self.skips = nn.ModuleList(
-            MultiSkip(
-                widths[i],
-                finer=widths[i - 1] if i > 0 else None,
-                coarser=widths[i + 1] if i < 3 else None,
-                pointwise=facts.pointwise,
-            )
-            for i in levels
-            if skip == "multi"
-        )
-        self.local = nn.ModuleList(
-            LocalFeatureTransformer(
-                widths[i], heads, window_size=window_size, rel_pos_bias=rel_pos_bias, dropout=dropout
-            )
-            for i in levels
-            if lft
-        )
+        # Multi-scale skips and local feature transformers (Table 9); the finest and the coarsest have one neighbour
+        neighbours = zip(widths[:4], (None, *widths[:3]), (*widths[1:4], None), strict=True)
+        self.skips = nn.ModuleList(MultiSkip(*three, pointwise=pointwise) for three in neighbours if skip == "multi")
+        options: dict[str, Any] = {"window_size": window_size, "rel_pos_bias": rel_pos_bias, "dropout": dropout}
+        self.local = nn.ModuleList(LocalFeatureTransformer(widths[i], heads, **options) for i in levels if lft)
         # Decoder
-        size = 1 if facts.pointwise else 3
-        self.up = nn.ModuleList(UpsampleConv(widths[i + 1], widths[i], size) for i in levels)
-        self.decoder = nn.ModuleList(stage(i, widths[i]) for i in levels)
+        self.up = nn.ModuleList(UpsampleConv(widths[i + 1], widths[i], 1 if pointwise else 3) for i in levels)
+        self.decoder = nn.ModuleList(stage(widths[i], *widths[i : i + 2]) for i in levels)
         self.head = nn.Conv2d(widths[0], num_classes, 1)
         self.channels_last = False
 
-    @torch.no_grad()
     def merge(self) -> None:
         """Keep the maps channels-last from the stem on, which pays once the branches are merged."""
         self.channels_last = True
@@ -249,10 +215,27 @@ class LMNet(SegmentationNetwork):
     def reset_head(self, num_classes: int) -> None:
         """Replace the last layer by a freshly initialised one with ``num_classes`` outputs."""
         self.num_classes = num_classes
-        self.head = nn.Conv2d(self.filters[0], num_classes, 1).to(self.head.weight)
+        self.head = nn.Conv2d(self.head.in_channels, num_classes, 1).to(self.head.weight)
 
 
-def _down(channels: int, out_channels: int, pointwise: bool) -> nn.Sequential:
+def _stage(
+    in_channels: int,
+    channels: int,
+    expand_channels: int,
+    *,
+    facts: _Preset,
+    branches: Sequence[str] | Mapping[str, str],
+    merged: bool,
+) -> nn.Sequential:
+    """Two multi-branch modules; both expand to the width of the next level."""
+    options: dict[str, Any] = {"se_reduction": facts.se_reduction, "bias": facts.bias, "merged": merged}
+    return nn.Sequential(
+        MultiBranchBlock(in_channels, expand_channels, channels, branches, **options),
+        MultiBranchBlock(channels, expand_channels, channels, branches, **options),
+    )
+
+
+def _down(channels: int, out_channels: int, *, pointwise: bool) -> nn.Sequential:
     """Half the size: a 3×3 convolution with stride 2, or 3×3 average pooling and a 1×1 convolution."""
     if pointwise:
         return nn.Sequential(nn.AvgPool2d(3, 2, 1), nn.Conv2d(channels, out_channels, 1))

@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling, as LM-Net's Table 8 compares with (spec §3.3)."""
+"""Atrous spatial pyramid pooling, as LM-Net's Table 8 compares with (arXiv 2501.03838)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LM-Net's local and global feature transformers (spec §2.3 and §2.5)."""
+"""LM-Net's local and global feature transformers (arXiv 2501.03838, Eqs. 11-13)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LM-Net's multi-branch module: an inverted bottleneck around a re-parameterisable depth-wise convolution (§2.2)."""
+"""LM-Net's multi-branch module: an inverted bottleneck around parallel branches (arXiv 2501.03838)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LM-Net's multi-scale skip: a level of the encoder fused with the levels next to it (spec §2.4)."""
+"""LM-Net's multi-scale skip: a level of the encoder fused with the levels next to it (arXiv 2501.03838)."""
 
 from __future__ import annotations
 

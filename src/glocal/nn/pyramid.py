@@ -1,4 +1,4 @@
-"""Pyramid pooling: every level of an encoder, averaged onto the coarsest grid (spec §2.3)."""
+"""Pyramid pooling: every level of an encoder, averaged onto the coarsest grid (LM-Net, arXiv 2501.03838)."""
 
 from __future__ import annotations
 

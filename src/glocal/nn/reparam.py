@@ -1,4 +1,4 @@
-"""Depth-wise convolution as a sum of parallel branches that merge into one kernel (LM-Net §3.1; spec §2.2)."""
+"""Depth-wise convolution as a sum of parallel branches that merge into one kernel (LM-Net, arXiv 2501.03838)."""
 
 from __future__ import annotations
 
