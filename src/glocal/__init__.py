@@ -1,6 +1,6 @@
 """Glocal: medical-image segmentation and classification with networks that fuse global and local context.
 
-The whole public surface at a glance: create_model, list_models, model_info, deploy, load, save.
+The whole public surface at a glance: create_model, list_models, model_info, deploy, load.
 """
 
 from __future__ import annotations

@@ -15,7 +15,16 @@ import yaml
 
 from glocal.errors import UserError
 
-__all__ = ["atomic", "read_json", "read_text", "read_yaml", "require_regular_file", "write_json", "write_text", "writing"]
+__all__ = [
+    "atomic",
+    "read_json",
+    "read_text",
+    "read_yaml",
+    "require_regular_file",
+    "write_json",
+    "write_text",
+    "writing",
+]
 
 TEXT_LIMIT = 64 * 2**20
 """Largest JSON or YAML file that is read, in bytes."""

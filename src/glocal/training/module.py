@@ -74,7 +74,8 @@ class SegmentationTraining(LightningModule):
         steps: int,
     ) -> None:
         super().__init__()
-        self.network = network
+        # A training step takes about 0.7 of the time it takes channels first. mypy does not know this overload.
+        self.network: Network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.loss = loss
         self.augment = augment
         self.recipe = recipe
@@ -97,11 +98,15 @@ class SegmentationTraining(LightningModule):
             images, labels = self.augment(images, labels, epoch=epoch, step=batch_idx)
         dropout = batch_generator(seed, epoch, _DROPOUT + batch_idx)
         torch.manual_seed(dropout.initial_seed())
-        loss: Tensor = self.loss(self.network((images - self.mean) / self.std), labels)
+        loss: Tensor = self.loss(self.network(self.normalised(images)), labels)
         self.losses.append(loss.detach())
         if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
             self.require_finite(batch_idx)
         return loss
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """Images in [0, 1] ``(N, C, H, W)`` -> what the network takes."""
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
 
     def require_finite(self, step: int) -> None:
         """Stop before weights that are no numbers are kept.
@@ -134,9 +139,8 @@ class SegmentationTraining(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Count pixels by true and predicted class."""
-        images = (batch["image"].float() / self.val_scale - self.mean) / self.std
-        logits = self.network(images)
-        self.val_losses.append(self.loss(logits, batch["label"]) * len(images))
+        logits = self.network(self.normalised(batch["image"].float() / self.val_scale))
+        self.val_losses.append(self.loss(logits, batch["label"]) * len(logits))
         self.counts.append(confusion(logits.argmax(dim=1), batch["label"], logits.shape[1]))
 
     def on_validation_epoch_end(self) -> None:

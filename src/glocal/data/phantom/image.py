@@ -62,7 +62,7 @@ def _echo(anatomy: Anatomy, spacing: float, depth: Floats, x: Floats, y: Floats,
     # Reflectivity: layered tissue, a dark head with some structure, an oval of medium echo.
     echo = 5.0 * _smooth(rng, shape, (12, 6)) + 3.5 * _smooth(rng, shape, (44, 12))
     echo[in_head] = (-rng.uniform(8, 18) + 3.5 * _smooth(rng, shape, (18, 14)))[in_head]
-    echo[in_symphysis] = (-rng.uniform(1, 9) + 3.0 * _smooth(rng, shape, (50, 18)))[in_symphysis]
+    echo[in_symphysis] = (-rng.uniform(5, 12) + 3.0 * _smooth(rng, shape, (50, 18)))[in_symphysis]
 
     # Bone is bright where it faces the beam, and everything behind it loses energy.
     skull = _rim(head, x, y, rng.uniform(1.0, 1.8) / spacing)
@@ -72,7 +72,7 @@ def _echo(anatomy: Anatomy, spacing: float, depth: Floats, x: Floats, y: Floats,
     peak = (rng.uniform(18, 26) * near + rng.uniform(16, 26) * far) * patchy
     echo += skull * (peak - np.where(in_head, echo, 0))
     capsule = _rim(symphysis, x, y, rng.uniform(0.7, 1.3) / spacing)
-    echo += capsule * rng.uniform(6, 13) * patchy * np.abs(_facing(symphysis, fan, x, y))
+    echo += capsule * rng.uniform(9, 16) * patchy * (0.3 + 0.7 * np.abs(_facing(symphysis, fan, x, y)))
 
     step = float(depth[1, 0] - depth[0, 0])
     uneven = np.clip(1 + 0.6 * _smooth(rng, shape, (2, 24)), 0.1, None)
