@@ -21,7 +21,7 @@ glocal evaluate runs/polyps                                   # its test split
 glocal evaluate runs/polyps --preset lmnet                    # as the paper's tables
 glocal evaluate runs/polyps --data other-polyps --split all   # images of another hospital
 glocal evaluate --predictions masks/ --data polyps --splits polyps/splits.json
-glocal evaluate runs/polyps --overwrite --json | jq .macro.foreground.dice
+glocal evaluate runs/polyps --json | jq .macro.foreground.dice
 """
 
 _SHOWN = ("dice", "iou", "hd95", "assd", "nsd")
@@ -56,7 +56,11 @@ def _parser() -> Parser:
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--batch_size", type=int, help="images the network sees at once (1 on a CPU, else 8)")
     parser.add_argument("--output", type=str, metavar="DIR", help="of the report (default: RUN/evaluation/SPLIT)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an evaluation that is there")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace an evaluation in --output; that of the run is always made anew",
+    )
     parser.add_argument("--json", action="store_true", help="print the summary as JSON, alone on stdout")
     return parser
 
@@ -81,8 +85,9 @@ def run(arguments: list[str]) -> None:
 
 
 def _common(given: Any, folder: Path) -> dict[str, Any]:
-    names = ("preset", "policy", "tolerance", "unit", "overwrite")
-    return {**{name: given[name] for name in names}, "output": folder}
+    names = ("preset", "policy", "tolerance", "unit")
+    overwrite = given.overwrite or given.output is None  # a run's own evaluation can always be made again
+    return {**{name: given[name] for name in names}, "output": folder, "overwrite": overwrite}
 
 
 def _of_run(given: Any) -> tuple[Evaluation, Path]:

@@ -14,6 +14,7 @@ glocal models
 glocal models lmnet                       # every fact about one network
 glocal models 'lm*' --max_params 1e6      # by pattern and size
 glocal models --task segmentation --json
+glocal models --markdown                  # the table of the README
 glocal models --names | xargs -n1 glocal profile
 """
 
@@ -28,6 +29,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--family", type=str, help="only variants of this system")
     parser.add_argument("--max_params", type=float, help="at most so many parameters")
     parser.add_argument("--names", action="store_true", help="names alone, one a line")
+    parser.add_argument("--markdown", action="store_true", help="the table in Markdown")
     parser.add_argument("--json", action="store_true", help="all facts, as a JSON list")
     given = parser.parse_args(arguments)
 
@@ -43,6 +45,8 @@ def run(arguments: list[str]) -> None:
         print(json.dumps([_facts(name) for name in names], indent=2, ensure_ascii=False))
     elif given.names:
         print("\n".join(names))
+    elif given.markdown:
+        _print_markdown([_facts(name) for name in names])
     elif len(given.patterns) == 1 and plain:
         _print_one(_facts(names[0]))
     else:
@@ -56,28 +60,41 @@ def _facts(name: str) -> dict[str, Any]:
     return asdict(replace(info, arguments=dict(info.arguments)))  # asdict cannot copy a read-only mapping
 
 
+_COLUMNS = ("network", "task", "parameters", "multiply-adds", "at", "paper")
+_RIGHT = _COLUMNS[2:5]
+
+
+def _row(facts: dict[str, Any]) -> list[str]:
+    height, width = facts["input_size"]
+    return [
+        facts["name"],
+        facts["task"],
+        f"{facts['parameters'] / 1e6:.2f} M",
+        f"{facts['multiply_adds'] / 1e9:.2f} G",
+        f"{height}×{width}",
+        _short(facts["paper"]["url"]),
+    ]
+
+
 def _print_table(networks: list[dict[str, Any]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("network", no_wrap=True)
-    table.add_column("task")
-    table.add_column("parameters", justify="right", no_wrap=True)
-    table.add_column("multiply-adds", justify="right", no_wrap=True)
-    table.add_column("at", justify="right", no_wrap=True)
-    table.add_column("paper", no_wrap=True)
+    for column in _COLUMNS:
+        table.add_column(column, justify="right" if column in _RIGHT else "left", no_wrap=column != "task")
     for facts in networks:
-        height, width = facts["input_size"]
-        table.add_row(
-            facts["name"],
-            facts["task"],
-            f"{facts['parameters'] / 1e6:.2f} M",
-            f"{facts['multiply_adds'] / 1e9:.2f} G",
-            f"{height}×{width}",
-            _short(facts["paper"]["url"]),
-        )
+        table.add_row(*_row(facts))
     Console().print(table)
+
+
+def _print_markdown(networks: list[dict[str, Any]]) -> None:
+    print(f"| {' | '.join(_COLUMNS)} | |")
+    print("|" + "".join("---:|" if column in _RIGHT else "---|" for column in _COLUMNS) + "---|")
+    for facts in networks:
+        name, *cells, paper = _row(facts)
+        cells = [f"`{name}`", *cells, f"[{paper}]({facts['paper']['url']})", facts["summary"]]
+        print(f"| {' | '.join(cells)} |")
 
 
 def _short(url: str) -> str:

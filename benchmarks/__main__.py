@@ -1,0 +1,17 @@
+"""Run every benchmark that needs no data: ``python -m benchmarks``. Ratios are between runs side by side; trust those."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+NAMES = ("import_time", "neighborhood_attention", "deploy", "surface_metrics")
+
+if __name__ == "__main__":
+    failed = []
+    for name in NAMES:
+        print(f"\n== {name}", flush=True)
+        if subprocess.run([sys.executable, str(Path(__file__).with_name(f"{name}.py"))], check=False).returncode:
+            failed.append(name)
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
