@@ -230,6 +230,8 @@ class Dataset:
         for case in self.cases:
             digest.update(repr((case.id, case.group, case.label, len(case.masks))).encode())
             for path in (case.image, *case.masks):
+                if path.exists() and not path.is_file():  # opening a pipe would wait for ever
+                    raise UserError(f"{path}: a folder, pipe or device where a file is expected; remove it")
                 try:
                     with path.open("rb") as stream:
                         length = stream.seek(0, 2)
