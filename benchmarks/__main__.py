@@ -1,4 +1,4 @@
-"""Run every benchmark that needs no data: ``python -m benchmarks``. Ratios are between runs side by side; trust those."""
+"""Run every benchmark that needs no data: ``python -m benchmarks``. Trust the ratios: they are taken side by side."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     python benchmarks/real_sets.py --data ../shared/data
 
-Finished runs are kept in ``runs/real`` and not repeated; the page is written anew from their ``summary.json`` each time.
+Finished runs are kept in ``runs/real`` and not repeated; the page is written anew from their summaries each time.
 """
 
 from __future__ import annotations

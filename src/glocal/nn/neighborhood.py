@@ -27,7 +27,7 @@ _TILE = 8
 def neighborhood_attention(
     q: Tensor, k: Tensor, v: Tensor, kernel_size: int, rel_pos_bias: Tensor | None = None, scale: float | None = None
 ) -> Tensor:
-    """Attention of every pixel to the window of ``kernel_size``² pixels around it, shifted inwards at the border.
+    """Attention of every pixel to the ``kernel_size`` × ``kernel_size`` window around it, inwards at borders.
 
     Two forms compute it, and the sizes decide which is used, as measured by ``benchmarks/neighborhood_attention.py``.
     ``kernel_size`` 3, or narrow heads (``kernel_size · head_dim`` up to 32): one pass over the map for each offset in
