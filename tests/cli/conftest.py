@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from glocal.cli import main
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Small networks gain nothing from threads, and lose much where tests run side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def write_discs(root: Path, count: int = 12, size: int = 40) -> Path:
@@ -68,7 +57,6 @@ def discs(_trained, tmp_path) -> Path:
 def trained(_trained, tmp_path, monkeypatch) -> Path:
     """A run that the test may spoil; its data is that of ``discs`` if the test has it, found by ``--data``."""
     shutil.copytree(_trained[1], tmp_path / "run")
-    monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "run"
 

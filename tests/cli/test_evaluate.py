@@ -16,9 +16,11 @@ def test_a_run(trained, capsys, refused):
     for words in ("3 cases", "empty masks: penalty", "Dice", "HD95", "NSD at 2 px", "report: "):
         assert words in shown
     assert (trained / "evaluation" / "test" / "report.html").exists()
-    assert "--overwrite" in refused("evaluate", trained)
-    assert main(["evaluate", str(trained), "--overwrite", "--policy", "skip", "--tolerance", "3"]) == 0
+    assert main(["evaluate", str(trained), "--policy", "skip", "--tolerance", "3"]) == 0
     assert "NSD at 3 px" in capsys.readouterr().out
+    assert main(["evaluate", str(trained), "--output", "mine"]) == 0
+    assert "--overwrite" in refused("evaluate", trained, "--output", "mine")
+    assert main(["evaluate", str(trained), "--output", "mine", "--overwrite"]) == 0
 
 
 def test_json_is_alone_on_stdout_and_is_the_summary(trained, capsys):

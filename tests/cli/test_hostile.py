@@ -133,7 +133,8 @@ def test_evaluate_measures_all_or_nothing(trained, discs, spoil, refused):
 @pytest.mark.parametrize("command", ["train", "evaluate"])
 @pytest.mark.parametrize("kind", ["size", "values", "truncated", "fractions"])
 def test_masks_that_cannot_be_labels(trained, discs, kind, command, refused, tmp_path):
-    case = json.loads((trained / "splits.json").read_text())["splits"]["test"][0]
+    part = "train" if command == "train" else "test"
+    case = json.loads((trained / "splits.json").read_text())["splits"][part][0]
     path = discs / "masks" / f"{case}.png"
     mask = read_mask(path).values
     if kind == "size":
