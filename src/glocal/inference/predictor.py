@@ -233,25 +233,25 @@ class Predictor:
     ) -> Iterator[Prediction | UserError]:
         images = [one for one in waiting if isinstance(one, _Prepared)]
         scores = iter(self._scores(images, network, window_batch) if images else ())
+        sides = (f"averaged over {len(network.views)} views",) if len(network.views) > 1 else ()
         for one in waiting:
             if isinstance(one, UserError):
                 yield one
             else:
-                notes = (
-                    (*one.notes, f"averaged over {len(network.views)} views") if len(network.views) > 1 else one.notes
-                )
-                yield Prediction(self.classes, one.picture, next(scores), notes)
+                yield Prediction(self.classes, one.picture, next(scores), (*one.notes, *sides))
 
     @torch.inference_mode()
     def _scores(self, images: list[_Prepared], network: nn.Module, window_batch: int) -> Tensor:
         """Scores ``(N, K, h, w)`` float32 on the CPU."""
+        sliding = None
+        if images[0].windows:
+            sliding = optional_import("monai.inferers", "train").sliding_window_inference
         start = time.perf_counter()
         with naming_memory(self.device):
             x = torch.stack([one.pixels for one in images]).to(self.device)
             x = (x - self._mean) / self._std
             scores: Tensor
-            if images[0].windows:
-                sliding = optional_import("monai.inferers", "train").sliding_window_inference
+            if sliding is not None:
                 size = self.record.preprocessing.size
                 scores = sliding(x, size, window_batch, network, OVERLAP, mode="gaussian", padding_mode="replicate")
             else:
