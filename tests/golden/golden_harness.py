@@ -95,8 +95,8 @@ def compute(component: Component, record: Record) -> Computed:
     parameters = dict(component.module.named_parameters())
     gradients = {}
     for name in record["parameters"]:
-        ours = component.rename(name)
-        gradient = None if ours is None else parameters[ours].grad
+        ours = parameters.get(component.rename(name) or "")  # none: what merging leaves behind; it trains nothing
+        gradient = None if ours is None else ours.grad
         gradients[name] = 0.0 if gradient is None else float(gradient.double().norm())
     return Computed([o.detach().numpy() for o in outputs], gradients)
 

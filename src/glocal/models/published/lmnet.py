@@ -175,6 +175,12 @@ def _levels(record: Record, *order: int | None) -> Callable[[Tensor], tuple[Any,
     return cut
 
 
+def _bias(record: Record) -> dict[str, bool]:
+    """``rel_pos_bias`` as the record says or, where it does not, as the tensors tell."""
+    told = any(name.rpartition(".")[2] == "rpb" for name in _shapes(record))
+    return {"rel_pos_bias": record.get("rel_pos_bias", told)}
+
+
 def _network(record: Record) -> Component:
     def make(
         channel: int,
@@ -189,7 +195,7 @@ def _network(record: Record) -> Component:
 
     kernel = _shapes(record).get("conv1.0.fuse_conv.weight")
     form = {} if kernel is None else {"merged": True, "branches": [_kernel("fuse", kernel)]}
-    module = make(**{"rel_pos_bias": record.get("rel_pos_bias", False), **record["arguments"], **form})
+    module = make(**{**_bias(record), **record["arguments"], **form})
     return Component(module, _rename(_network_rules(kernel is not None)), **_merges(record))
 
 
@@ -238,7 +244,7 @@ def _mlp(record: Record) -> Component:
 
 
 def _global_attention(record: Record) -> Component:
-    def make(dim: int, num_heads: int) -> nn.Module:
+    def make(dim: int, num_heads: int = _HEADS) -> nn.Module:
         return GlobalAttention(dim, num_heads)
 
     return Component(make(**record["arguments"]), _rename(_SAME))
@@ -251,13 +257,13 @@ class _PooledGFT(GlobalFeatureTransformer):
 
 def _gft(record: Record, pooled: bool = False) -> Component:
     def make(
-        patchsize: int,
-        img_size: int,
         in_channels: int,
-        expand_ratios: float,
         out_channel: int,
-        stride: int,
-        num_heads: int,
+        patchsize: int = 3,
+        img_size: int | None = None,  # ignored by the published module, as is the stride, which must be 1
+        expand_ratios: float = 2,
+        stride: int = 1,
+        num_heads: int = _HEADS,
     ) -> nn.Module:
         kind = _PooledGFT if pooled else GlobalFeatureTransformer
         return kind(in_channels, out_channel, num_heads, patch_size=patchsize, mlp_ratio=expand_ratios)
@@ -268,27 +274,27 @@ def _gft(record: Record, pooled: bool = False) -> Component:
 
 def _lft(record: Record) -> Component:
     def make(
-        patchsize: int,
-        img_size: int,
         in_channels: int,
         out_channel: int,
-        stride: int,
-        kernel_size: Sequence[int],  # ignored by the published module: the window is 3
-        num_heads: int,
         rel_pos_bias: bool,
+        patchsize: int = 3,
+        img_size: int | None = None,
+        stride: int = 1,
+        kernel_size: Sequence[int] = (),  # ignored by the published module, as is the size: the window is 3
+        num_heads: int = _HEADS,
     ) -> nn.Module:
         return LocalFeatureTransformer(
             in_channels, num_heads, out_channel, patch_size=patchsize, stride=stride, rel_pos_bias=rel_pos_bias
         )
 
-    return Component(make(**{"rel_pos_bias": record.get("rel_pos_bias", False), **record["arguments"]}), _rename(_LFT))
+    return Component(make(**{**_bias(record), **record["arguments"]}), _rename(_LFT))
 
 
 def _neighborhood_attention(record: Record) -> Component:
-    def make(dim: int, num_heads: int, kernel_size: int, rel_pos_bias: bool) -> nn.Module:
+    def make(dim: int, rel_pos_bias: bool, num_heads: int = _HEADS, kernel_size: int = 3) -> nn.Module:
         return NeighborhoodAttention2d(dim, num_heads, kernel_size, rel_pos_bias=rel_pos_bias)
 
-    return Component(make(**{"rel_pos_bias": record.get("rel_pos_bias", False), **record["arguments"]}), _rename(_SAME))
+    return Component(make(**{**_bias(record), **record["arguments"]}), _rename(_SAME))
 
 
 def _skip_of_two(record: Record) -> Component:
