@@ -61,6 +61,7 @@ class TestAtomic:
         (tmp_path / "folder").mkdir()
         refused(lambda: write_text(tmp_path / "folder", "x"), "cannot be written")
         refused(lambda: write_text(tmp_path / ("x" * 300), "x"), "cannot be written")
+        refused(lambda: write_text("/proc/no/x", "x"), "/proc/no/x", "cannot be written")
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
     def test_a_full_disk_is_said_and_leaves_nothing(self, tmp_path, number):
@@ -116,7 +117,7 @@ class TestReading:
         (tmp_path / "x.json").write_bytes(b"\xef\xbb\xbf{}")
         assert read_json(tmp_path / "x.json") == {}
 
-    @pytest.mark.parametrize("content", [b"{", b"\xff\xfe{}", b"[" * 200_000, b"text", b"{} {}"])
+    @pytest.mark.parametrize("content", [b"{", b"\xff\xfe{}", b"[" * 200_000, b"text", b"{} {}", b"9" * 5000])
     def test_json_that_is_none(self, tmp_path, content):
         path = tmp_path / "x.json"
         path.write_bytes(content)
@@ -135,6 +136,8 @@ class TestReading:
             "a: &x [1]\nb: [*x, *x]",
             "a: b: c",
             "[" * 20_000,
+            "a: " + "9" * 5000,
+            "a: 2024-13-45",
         ],
     )
     def test_yaml_that_is_refused(self, tmp_path, content, capfd):

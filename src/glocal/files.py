@@ -70,7 +70,7 @@ def writing(path: str | Path) -> Iterator[None]:
             raise UserError(
                 f"{path}: cannot be written ({error.strerror}); choose another folder (--output)"
             ) from error
-        if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):
             raise UserError(f"{path}: cannot be written ({error.strerror}); choose another name (--output)") from error
         raise
 
@@ -138,7 +138,7 @@ def read_json(path: str | Path) -> Any:
     text = read_text(path)
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # beside JSON's own: a number of thousands of digits
         where = f" at line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise UserError(f"{path}: not valid JSON{where}; restore the file or remove it") from None
 
@@ -162,8 +162,9 @@ def read_yaml(path: str | Path) -> Any:
     text = read_text(path)
     try:
         return yaml.load(text, Loader=_PlainLoader)  # a SafeLoader
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: no such date, too many digits
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or "nested too deeply"
+        deep = isinstance(error, RecursionError)
+        problem = getattr(error, "problem", None) or ("nested too deeply" if deep else str(error))
         raise UserError(f"{path}: not a usable YAML file{where}: {problem}; mend that line") from None
