@@ -58,6 +58,7 @@ def test_a_model_folder_at_its_own_size(capsys, tmp_path):
         (["lmnet_tiny", "--size", "0"], "--size"),
         (["lmnet_tiny", "--device", "gpu"], "no device 'gpu'"),
         (["lmnet_tiny", "--batch", "0"], "--batch"),
+        (["lmnet_tiny", "--threads", "0"], "--threads"),
         (["lmnet_tiny", "--num_classes", "0"], "num_classes"),
         (["lmnet_tiny", "--run", "3"], "Did you mean '--runs'?"),
     ],

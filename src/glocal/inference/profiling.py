@@ -103,7 +103,12 @@ def profile_network(
     Raises:
         UserError: ``device`` is not on this machine, a number is below 1, or the memory does not suffice.
     """
-    for what, value in (("batch", batch), ("runs", runs), ("threads", threads or 1), ("size", min(size))):
+    for what, value in (
+        ("batch", batch),
+        ("runs", runs),
+        ("threads", 1 if threads is None else threads),
+        ("size", min(size)),
+    ):
         if value < 1:
             raise UserError(f"{what} is {value}; it must be at least 1 (--{what})")
     place = choose_device(device) if isinstance(device, str) else device
