@@ -117,7 +117,15 @@ def test_the_branches_see_the_batch_while_training_and_all_learn() -> None:
 
 @pytest.mark.parametrize(
     ("branches", "cure"),
-    [((), "name at least one"), (("large", "large"), "twice"), (("4x4",), "odd"), (("huge",), "use large, square")],
+    [
+        ((), "name at least one"),
+        (("large", "large"), "twice"),
+        (("4x4",), "odd"),
+        (("huge",), "use large, square"),
+        ({"a.b": "3x3"}, "plain word"),
+        ({"keys": "3x3"}, "plain word"),
+        ((3,), "plain word"),
+    ],
 )
 def test_a_wrong_set_of_branches_names_the_cure(branches, cure: str) -> None:
     with pytest.raises(ValueError, match=cure):

@@ -97,7 +97,10 @@ def _read_torch(path: Path) -> Any:
         foreign = re.search(r"GLOBAL ([\w.]+)|(?:global|class|type|function):? [`']?([\w.]+\.\w+)", str(error))
         what = next((name for name in foreign.groups() if name), "") if foreign else ""
         if not what:
-            raise _damaged(path, error) from None
+            raise UserError(
+                f"{path}: damaged, or a pickle that PyTorch did not write and that could run code; nothing "
+                "was loaded. Copy it again from its source, or save its tensors: torch.save(network.state_dict(), file)"
+            ) from None
         raise UserError(
             f"{path}: holds Python objects ({what}), which could run code; nothing was loaded. "
             "Where you trust it, save its tensors alone: torch.save(network.state_dict(), file)"

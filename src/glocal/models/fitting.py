@@ -40,7 +40,7 @@ class Form:
         Raises:
             UserError: An unknown name or option.
         """
-        network = cast(Network, registry.create_model(self.name, **self.arguments))
+        network = registry.build(self.name, self.arguments)
         return cast(Network, deploy(network)) if self.deployed else network
 
 

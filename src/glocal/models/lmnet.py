@@ -248,10 +248,12 @@ def _check_choice(option: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def _check_widths(widths: tuple[int, ...], heads: int, reduction: int, *, lft: bool, gft: str) -> None:
-    if len(widths) != 5 or min(widths) < 1:
+    if len(widths) != 5 or not all(isinstance(width, int) and width > 0 for width in widths):
         raise ValueError(f"filters is {list(widths)}; give five widths, one a level, such as 12 24 48 96 192")
     if min(widths[1:]) < reduction:
         raise ValueError(f"filters is {list(widths)}; the levels below the first need at least {reduction} channels")
+    if not isinstance(heads, int):
+        raise ValueError(f"num_heads is {heads!r}; it must be a whole number")
     split = [*(widths[:4] if lft else ()), *((sum(widths),) if gft in ("multi", "single") else ())]
     if heads < 1 or any(width % heads for width in split):
         raise ValueError(

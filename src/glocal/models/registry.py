@@ -210,7 +210,7 @@ def create_model(
     given = {"in_channels": in_channels, "num_classes": num_classes}
     options = {**{key: value for key, value in given.items() if value is not None}, **arguments}
     if weights is None:
-        network = _build(name, options)
+        network = build(name, options)
     else:
         from glocal.models.weights import network_with_weights
 
@@ -218,8 +218,10 @@ def create_model(
     return Features(network) if features_only else network
 
 
-def _build(name: str, options: Mapping[str, Any]) -> Network:
+def build(name: str, options: Mapping[str, Any]) -> Network:
     """Call the network's class with the published numbers, the variant's arguments and ``options``, later ones first.
+
+    Unlike :func:`create_model` it takes nothing but options of the network, wherever they come from.
 
     Raises:
         UserError: An unknown name or option, or a value the network cannot have.

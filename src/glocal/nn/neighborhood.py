@@ -68,7 +68,7 @@ def neighborhood_attention(
 
 
 def _check_window(kernel_size: int) -> None:
-    if kernel_size < 1 or kernel_size % 2 == 0:
+    if not isinstance(kernel_size, int) or kernel_size < 1 or kernel_size % 2 == 0:
         raise ValueError(f"kernel_size is {kernel_size}; a window with a centre needs an odd one, such as 3 or 7")
 
 

@@ -68,6 +68,9 @@ def parse_branches(branches: Sequence[str] | Mapping[str, str]) -> dict[str, Bra
         raise ValueError("branches is empty; name at least one, such as 'large'")
     if len(kernels) != len(branches):
         raise ValueError(f"branches {list(branches)} names one twice; name each once")
+    for name in kernels:
+        if not isinstance(name, str) or not name or "." in name or hasattr(nn.ModuleDict, name):
+            raise ValueError(f"no branch can be named {name!r}; use a plain word, such as 'wide'")
     return {name: Branch.parse(kernel) for name, kernel in kernels.items()}
 
 
