@@ -27,10 +27,10 @@ EPOCHS = {
     "hc18_fetal_head": 40,
     "isic_skin": 25,
     "shenzhen_cxr": 25,
-    "acdc": 15,
-    "busi": 6,
-    "kvasir_seg": 6,
-    "psfhs": 4,
+    "acdc": 12,
+    "busi": 5,
+    "kvasir_seg": 4,
+    "psfhs": 3,
 }
 """Passes over the training split: as many as an hour on two cores allows for all sets together."""
 SETTINGS = ["--recipe", "quick", "--model", "lmnet"]

@@ -270,3 +270,10 @@ def test_models_that_cannot_be_used(tiny, tmp_path, make_predictor):
 def test_unknown_options_are_refused_before_anything_is_read(lmnet, option, tmp_path):
     with pytest.raises(UserError, match=str(next(iter(option.values())))):
         lmnet.outcomes([tmp_path], **option)
+
+
+def test_prediction_leaves_the_arithmetic_of_the_process_alone(make_predictor, photograph):
+    """Denormal numbers count as 0 inside the network alone."""
+    tiny = torch.tensor(torch.finfo(torch.float64).tiny, dtype=torch.float64)
+    make_predictor()(photograph(24, 36))
+    assert float(tiny / 2) > 0.0

@@ -17,7 +17,7 @@ from glocal.data.readers import Picture
 from glocal.data.resize import image_at
 from glocal.errors import UserError, optional_import
 from glocal.inference._ahead import ahead
-from glocal.inference.device import choose_device, naming_memory
+from glocal.inference.device import choose_device, flushing_denormals, naming_memory
 from glocal.inference.inputs import Source, as_picture
 from glocal.inference.prediction import Prediction
 from glocal.inference.tta import TTA, Augmented, View, choose_views
@@ -74,8 +74,6 @@ class Predictor:
         self.record = record
         self.classes = record.classes
         self.device = choose_device(device)
-        if self.device.type == "cpu":
-            torch.set_flush_denormal(True)
         self.network_seconds = 0.0
         merged = deployed(network) if deploy and not record.deployed else network.eval()
         self._network = merged.to(self.device)
@@ -88,9 +86,6 @@ class Predictor:
         cls, source: str | Path, *, device: str = "auto", deploy: bool = True, threads: int | None = None
     ) -> Predictor:
         """Load a run or model folder.
-
-        On a CPU, numbers too small for their format count as 0 in this process from then on
-        (``torch.set_flush_denormal``): they slow prediction down and change nothing.
 
         Args:
             source: A run folder, or its ``model/`` or another model folder.
@@ -247,7 +242,7 @@ class Predictor:
         if images[0].windows:
             sliding = optional_import("monai.inferers", "train").sliding_window_inference
         start = time.perf_counter()
-        with naming_memory(self.device):
+        with naming_memory(self.device), flushing_denormals():
             x = torch.stack([one.pixels for one in images]).to(self.device)
             x = (x - self._mean) / self._std
             scores: Tensor
