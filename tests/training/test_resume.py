@@ -222,3 +222,26 @@ def test_what_is_no_run_is_refused(name: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(UserError, match=name):
         resume(tmp_path / name)
+
+
+def test_two_processes_do_not_train_one_run(interrupted: Path, tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from pathlib import Path; from glocal.training.run_folder import RunFolder\n"
+            "with RunFolder(Path(sys.argv[1])).held(): print('held', flush=True); sys.stdin.read()",
+            str(interrupted),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    before = (interrupted / "metrics.csv").read_bytes()
+    with pytest.raises(UserError, match="another process is training this run"):
+        resume(interrupted)
+    assert (interrupted / "metrics.csv").read_bytes() == before
+    holder.communicate("", timeout=60)
+    assert len(resume(interrupted).history) == 3

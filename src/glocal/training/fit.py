@@ -167,7 +167,8 @@ def _fit_and_finish(
     training, validation = loaders(module.recipe, data, device)
     checkpoint = run.last if done else None
     try:
-        history = fit(module, training, validation, run, device, checkpoint, done)
+        with run.held():
+            history = fit(module, training, validation, run, device, checkpoint, done)
     except KeyboardInterrupt:
         log.warning("interrupted; what the finished epochs brought is kept. Continue with: %s", _resume_command(run))
         raise

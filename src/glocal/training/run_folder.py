@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from glocal.errors import UserError
@@ -111,6 +113,25 @@ class RunFolder:
     def model(self) -> Path:
         """All that prediction needs, with the weights of the best epoch."""
         return self.path / "model"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes on this machine from training the same run meanwhile.
+
+        Raises:
+            UserError: Another process is training it.
+        """
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"{self.path}: another process is training this run; wait until it ends, or stop it"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def require_new(self) -> None:
         """Refuse a folder that has something in it.
