@@ -3,7 +3,7 @@
 import pytest
 
 from glocal.cli import main
-from glocal.errors import UserError, nearest, optional_import
+from glocal.errors import UserError, counted, nearest, optional_import
 
 
 @pytest.mark.parametrize(("word", "expected"), [("lmnt", "lmnet"), ("trian", "train"), ("--epoch", "--epochs")])
@@ -14,6 +14,10 @@ def test_the_nearest_is_named(word, expected):
 def test_nothing_near_gives_no_advice():
     assert nearest("xyzzy", ["lmnet", "train"]) == ""
     assert nearest("anything", []) == ""
+
+
+def test_one_is_singular():
+    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
 
 
 def test_a_user_error_is_a_value_error():

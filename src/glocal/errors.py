@@ -7,7 +7,7 @@ import importlib
 from collections.abc import Iterable
 from types import ModuleType
 
-__all__ = ["UserError", "nearest", "optional_import"]
+__all__ = ["UserError", "counted", "nearest", "optional_import"]
 
 
 class UserError(ValueError):
@@ -15,6 +15,11 @@ class UserError(ValueError):
 
     The command line prints the message as one line and exits with code 2.
     """
+
+
+def counted(number: int, what: str) -> str:
+    """Return ``"1 image"`` or ``"2 images"`` for the noun ``what`` in the singular."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def nearest(word: str, candidates: Iterable[str]) -> str:

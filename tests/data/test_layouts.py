@@ -326,7 +326,7 @@ def test_cases_csv_gives_group_split_class_and_spacing(tmp_path: Path) -> None:
     assert kinds(dataset) == [("case not in cases.csv", "c.png")]
     notes = "\n".join(dataset.layout_notes)
     assert "group from column 'patient'" in notes
-    assert "1 rows" in notes
+    assert "1 row of cases.csv without" in notes
 
 
 def test_cases_csv_beside_the_folders_of_an_unpacked_archive(tmp_path: Path) -> None:

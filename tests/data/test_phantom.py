@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from glocal.data import open_dataset
 from glocal.data.phantom import FRAMES_PER_GROUP, Ellipse, Phantom, generate_case, progression, write_phantoms
 from glocal.errors import UserError
 
@@ -161,6 +162,7 @@ def test_written_set_holds_what_was_drawn(tmp_path):
         tmp_path / "with space é", 3, 4, 48, progress=lambda done, total: calls.append((done, total))
     )
     assert calls == [(1, 3), (2, 3), (3, 3)]
+    assert not any("left out" in note for note in open_dataset(folder).layout_notes)
     with (folder / "cases.csv").open(encoding="utf-8", newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == 3

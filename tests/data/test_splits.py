@@ -209,7 +209,7 @@ def test_folds_of_a_ready_made_split_keep_its_test_part(tmp_path: Path) -> None:
 
 
 def test_a_ready_made_split_with_holes_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"1 cases \(c2, …\) are in no part"):
+    with pytest.raises(UserError, match=r"1 case \(c2, …\) in no part"):
         make_splits(singles(tmp_path, 3, split={"c0": "train", "c1": "test"}))
     with pytest.raises(UserError, match="no train part"):
         make_splits(singles(tmp_path, 2, split={"c0": "val", "c1": "test"}))
@@ -262,9 +262,9 @@ def test_never_remade_silently(tmp_path: Path, asked: dict[str, object], message
 def test_cases_added_removed_or_changed_are_noticed(tmp_path: Path) -> None:
     data, path = singles(tmp_path / "data", 20), tmp_path / "splits.json"
     open_splits(path, data)
-    with pytest.raises(UserError, match=r"1 cases of .* \(c20, …\) are in no part"):
+    with pytest.raises(UserError, match=r"1 case of .* \(c20, …\) in no part"):
         read_splits(path, singles(tmp_path / "data", 21))
-    with pytest.raises(UserError, match=r"1 cases \(c19, …\) are not in"):
+    with pytest.raises(UserError, match=r"1 case \(c19, …\) not in"):
         read_splits(path, singles(tmp_path / "data", 19))
     Image.fromarray(np.full((2, 2), 9, np.uint8)).save(tmp_path / "data/x.png")
     with pytest.raises(UserError, match="fingerprint differs"):

@@ -127,7 +127,7 @@ def test_what_happens_is_said(discs: Path, tmp_path: Path, small: Small, caplog:
     with caplog.at_level(logging.INFO, logger="glocal"):
         train(discs, small(train__device="auto" if not torch.cuda.is_available() else "cpu"), tmp_path / "run")
     lines = caplog.messages
-    assert any("training on the CPU with 1 threads" in line for line in lines)
+    assert any("training on the CPU with 1 thread" in line for line in lines)
     assert any(line.startswith("estimate: ") and "an epoch" in line for line in lines)
     epochs = [line for line in lines if line.startswith("epoch ")]
     assert len(epochs) == 3
@@ -152,7 +152,7 @@ def test_a_folder_with_something_in_it_is_refused(discs: Path, tmp_path: Path, s
         ({"data__fractions": (0.8, 0.0, 0.2)}, "no validation split .* the test split is never used for that"),
         ({"model": "lmnt"}, "Did you mean 'lmnet'"),
         ({"model_args": {"presett": "paper"}}, "no option 'presett'"),
-        ({"data__channels": 1, "data__mean": [0.5, 0.5, 0.5]}, r"data\.mean has 3 numbers; the images have 1 channels"),
+        ({"data__channels": 1, "data__mean": [0.5, 0.5, 0.5]}, r"data\.mean has 3 numbers; the images have 1 channel,"),
         ({"loss__weights": [1.0, 2.0, 3.0]}, r"loss\.weights has 3 values; the data has 2 classes"),
         ({"train__device": "cuda:7"}, "which this machine does not have"),
         ({"train__device": "gpu0"}, "use auto, cpu, cuda"),

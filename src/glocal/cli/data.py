@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glocal.cli._parser import Parser
-from glocal.errors import UserError, nearest
+from glocal.errors import UserError, counted, nearest
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,7 @@ def _inspect(arguments: list[str]) -> None:
     else:
         _print_inspection(inspection)
         if given.contact_sheet is not None:
-            print(f"\ncontact sheet of {shown} cases: {given.contact_sheet}")
+            print(f"\ncontact sheet of {counted(shown, 'case')}: {given.contact_sheet}")
     if not inspection.usable:
         raise UserError(f"{given.folder}: none of its {inspection.cases} cases can be used; mend the errors found")
 
@@ -219,7 +219,7 @@ def _print_splits(path: Path, dataset: Dataset, splits: Splits) -> None:
         table.add_row(name, str(len(cases)), str(len({case.group for case in cases})), *map(str, counts))
     console = Console(highlight=False, emoji=False)
     origin = "came with the data" if splits.ready_made else f"seed {splits.seed}"
-    console.print(f"[bold]{escape(str(path))}[/bold]: {len(dataset)} cases, {origin}")
+    console.print(f"[bold]{escape(str(path))}[/bold]: {counted(len(dataset), 'case')}, {origin}")
     for note in splits.notes:
         console.print(f"  {escape(note)}")
     console.print(table)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glocal.cli._parser import Parser
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -148,11 +148,10 @@ def _print(evaluation: Evaluation) -> None:
     from glocal.evaluation import METRICS
 
     summary, settings = evaluation.summary, evaluation.settings
-    groups = f" in {summary['groups']} groups" if summary["groups"] else ""
+    groups = f" in {counted(summary['groups'], 'group')}" if summary["groups"] else ""
     console = Console()
-    console.print(
-        f"{summary['cases']} cases{groups}, distances in {settings.unit}, empty masks: {settings.policy.name}"
-    )
+    cases = counted(summary["cases"], "case")
+    console.print(f"{cases}{groups}, distances in {settings.unit}, empty masks: {settings.policy.name}")
     foreground = summary["macro"]["foreground"]
     rows = []
     for metric in METRICS:

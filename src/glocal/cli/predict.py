@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glocal.cli._parser import Parser
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 
 if TYPE_CHECKING:
     from glocal.inference.files import FileResult
@@ -118,10 +118,10 @@ def _print_summary(
 ) -> None:
     good = [result for result in done if result.error is None]
     for note, count in Counter(note for result in good for note in result.notes).most_common():
-        print(f"{count} images: {note}", file=sys.stderr)
+        print(f"{counted(count, 'image')}: {note}", file=sys.stderr)
     if good:
         share = f"{100 * network / seconds:.0f} % of it in the network"
-        print(f"{len(good)} masks in {output} ({seconds:.1f} s, {share})")
+        print(f"{counted(len(good), 'mask')} in {output} ({seconds:.1f} s, {share})")
         print("values: " + ", ".join(f"{index} {name}" for index, name in enumerate(classes)))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal.cli._parser import Parser
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 from glocal.files import read_json
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def run(arguments: list[str]) -> None:
         summary = {"run": str(result.folder), "epochs": len(result.history), "best": numbers}
         print(json.dumps({**summary, "report": None if report is None else str(report)}, ensure_ascii=False))
         return
-    print(f"run      {result.folder} ({len(result.history)} epochs)")
+    print(f"run      {result.folder} ({counted(len(result.history), 'epoch')})")
     print(f"best     epoch {best['epoch']}: validation mDice {best['mdice']:.4f}, per image {best['image_dice']:.4f}")
     print(f"model    {result.folder / 'model'}")
     if report is not None:

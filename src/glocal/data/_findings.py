@@ -11,6 +11,7 @@ from typing import Literal, TypeAlias
 from glocal.data._case_facts import CaseFacts
 from glocal.data._twins import MOST_COMPARED, exact_twins, near_twins
 from glocal.data.cases import Dataset
+from glocal.errors import counted
 
 __all__ = ["Finding", "find_problems"]
 
@@ -106,7 +107,7 @@ class _Doctor:
     ) -> Iterator[Finding]:
         """One finding about several cases, if there are any."""
         if facts:
-            yield Finding(kind, severity, f"{_count(len(facts), what)} {text}", cure, self._images(facts))
+            yield Finding(kind, severity, f"{counted(len(facts), what)} {text}", cure, self._images(facts))
 
     def left_out(self) -> Iterator[Finding]:
         """What was recognised as incomplete when the folder was listed."""
@@ -190,7 +191,7 @@ class _Doctor:
         ]:
             if pairs:
                 concerned = dict.fromkeys(name for pair in pairs for name in self._images(pair))
-                message = f"{_count(len(pairs), 'pair')} of images nearly the same, {text}"
+                message = f"{counted(len(pairs), 'pair')} of images nearly the same, {text}"
                 yield Finding(kind, "warning", message, look + cure, tuple(concerned))
 
     def classes(self) -> Iterator[Finding]:
@@ -199,7 +200,7 @@ class _Doctor:
             labels = Counter(fact.case.label for fact in self.facts if not fact.errors)
             for index, name in enumerate(self.names):
                 if 0 < labels[index] < 3:
-                    text = f"class {name!r} has {_count(labels[index], 'image')}: not one for each part of a split"
+                    text = f"class {name!r} has {counted(labels[index], 'image')}: not one for each part of a split"
                     yield Finding("rare class", "warning", text, "add images or leave the class out", ())
             return
         total: Counter[int] = Counter()
@@ -212,7 +213,7 @@ class _Doctor:
                 text = f"class {index} ({name}) is in no mask"
                 yield Finding("missing class", "warning", text, "check the masks, or take it out of classes.txt", ())
             elif holders and rare and index and len(self.names) > 2:
-                text = f"class {index} ({name}) has {_count(total[index], 'pixel')} in {_count(len(holders), 'mask')}"
+                text = f"class {index} ({name}) has {counted(total[index], 'pixel')} in {counted(len(holders), 'mask')}"
                 cure = "if it is a stray value, correct the mask; otherwise name the classes in classes.txt"
                 masks = self._files(mask for fact in holders for mask in fact.case.masks)
                 yield Finding("stray mask value", "warning", text, cure, masks)
@@ -258,15 +259,15 @@ class _Doctor:
         said = Counter(note for _, image in read for note in image.notes)
         for note, count in said.most_common():
             files = self._images(fact for fact, image in read if note in image.notes)
-            yield Finding("converted in reading", "note", f"{_count(count, 'image')}: {note}", "none needed", files)
+            yield Finding("converted in reading", "note", f"{counted(count, 'image')}: {note}", "none needed", files)
 
     def amount(self) -> Iterator[Finding]:
         """Too little to divide."""
         usable = [fact for fact in self.facts if not fact.errors]
         groups = len({fact.case.group for fact in usable})
         if groups < FEW_GROUPS:
-            cases = _count(len(usable), "usable case")
-            text = f"{_count(groups, 'group')} with {cases}: too few for a test that tells much"
+            cases = counted(len(usable), "usable case")
+            text = f"{counted(groups, 'group')} with {cases}: too few for a test that tells much"
             yield Finding("few cases", "warning", text, "add cases, or use folds (glocal data splits --folds)", ())
 
 
@@ -281,7 +282,3 @@ def _parted(text: str) -> tuple[str, str]:
 
 def _listed(words: Iterable[str]) -> str:
     return " and ".join(sorted(words))
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

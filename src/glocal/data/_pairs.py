@@ -10,7 +10,7 @@ from pathlib import Path
 
 from glocal.data._tree import File, Part, Place, place, words
 from glocal.data.cases import Problem
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 
 __all__ = ["Pairing", "pair_by_folder", "pair_by_suffix"]
 
@@ -126,7 +126,9 @@ def pair_by_folder(files: list[File], keep: bool, required: bool) -> Pairing | N
     used = {role: sorted({w.role_folder for w in places.values() if w.role == role}) for role in ("image", "mask")}
     pairing = Pairing(layout=f"{_folders(used['image']) or 'images'} + {_folders(used['mask'])}")
     if outside:
-        pairing.notes.append(f"{len(outside)} images outside of the image and mask folders left out ({_some(outside)})")
+        pairing.notes.append(
+            f"{counted(len(outside), 'image')} outside of the image and mask folders left out ({_some(outside)})"
+        )
     orphans: list[File] = []
     for key in images:
         chosen = _choose_folder(masks.pop(key, []), places, keep, pairing.notes)
@@ -197,7 +199,7 @@ def pair_by_suffix(files: list[File], keep: bool) -> Pairing | None:
     if not pairing.layout:
         return None
     if seconds:
-        pairing.notes.append(f"{seconds} masks of a second observer left out (masks='keep' keeps them)")
+        pairing.notes.append(f"{counted(seconds, 'mask')} of a second observer left out (masks='keep' keeps them)")
     _finish(pairing, orphans)
     return pairing
 

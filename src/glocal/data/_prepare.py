@@ -14,6 +14,7 @@ import numpy as np
 
 from glocal.data.cases import Case, Dataset, Progress
 from glocal.data.resize import image_at, label_at
+from glocal.errors import counted
 
 __all__ = ["DeeperError", "Depth", "Job", "threads"]
 
@@ -88,6 +89,6 @@ class Job:
             "size": list(self.size),
             "channels": self.channels,
             "scale": int(np.iinfo(depth).max),
-            "notes": [f"{count} images: {note}" for note, count in notes.most_common()],
+            "notes": [f"{counted(count, 'image')}: {note}" for note, count in notes.most_common()],
             "ids": [case.id for case in self.cases],
         }

@@ -24,7 +24,7 @@ from glocal.data._prepare import DeeperError, Depth, Job
 from glocal.data._staging import staged_folder
 from glocal.data.cases import Case, Dataset, Progress
 from glocal.data.readers import read_image
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 from glocal.files import read_json, write_json
 
 __all__ = ["CacheEstimate", "CachedCases", "Item", "build_cache", "default_folder", "estimate_cache"]
@@ -74,7 +74,7 @@ class CacheEstimate:
 
     def __str__(self) -> str:
         height, width = self.size
-        what = f"{self.cases} images at {height}x{width}x{self.channels}: {_bytes(self.bytes)}"
+        what = f"{counted(self.cases, 'image')} at {height}x{width}x{self.channels}: {_bytes(self.bytes)}"
         if self.exists:
             return f"{what}, already cached in {self.folder}"
         where = "of memory" if self.folder is None else f"on disk in {self.folder}"

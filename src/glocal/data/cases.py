@@ -19,7 +19,7 @@ from glocal.data._names import foreground_names
 from glocal.data._tree import Part
 from glocal.data.encoding import Declared, Encoding, MaskFacts, infer_encoding, mask_facts
 from glocal.data.readers import Picture, image_size, read_image, read_mask
-from glocal.errors import UserError, nearest
+from glocal.errors import UserError, counted, nearest
 
 __all__ = ["Case", "Dataset", "Part", "Problem", "Progress", "Task"]
 
@@ -136,7 +136,7 @@ class Dataset:
         for fact in facts.values():
             for note in fact.notes:
                 kinds[note] = kinds.get(note, 0) + 1
-        return encoding, (*notes, *(f"{count} masks: {note}" for note, count in kinds.items()))
+        return encoding, (*notes, *(f"{counted(count, 'mask')}: {note}" for note, count in kinds.items()))
 
     @property
     def encoding(self) -> Encoding | None:

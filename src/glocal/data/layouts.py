@@ -13,9 +13,12 @@ from glocal.data._table import Table, read_table
 from glocal.data._tree import File, Listing, Part, list_files, natural, place, split_named
 from glocal.data.cases import Case, Dataset, Problem, Task
 from glocal.data.encoding import Declared, Encoding, read_classes
-from glocal.errors import UserError, nearest
+from glocal.errors import UserError, counted, nearest
 
 __all__ = ["open_dataset"]
+
+_OURS = ("cases.csv", "classes.txt", "splits.json", "phantom.json")
+"""Files of ours beside the images, which are not left out."""
 
 
 @dataclass
@@ -116,15 +119,15 @@ def _without_common(files: list[File]) -> tuple[list[File], tuple[str, ...]]:
 def _left_out(listing: Listing) -> list[str]:
     notes = []
     if listing.hidden:
-        notes.append(f"{listing.hidden} hidden or system files left out")
+        notes.append(f"{counted(listing.hidden, 'hidden or system file')} left out")
     for what, number in sorted(listing.volumes.items()):
-        notes.append(f"{number} {what} files left out: not 2-D images")
-    other = [path for path in listing.other if path.name not in ("cases.csv", "classes.txt", "splits.json")]
+        notes.append(f"{counted(number, f'{what} file')} left out: not 2-D images")
+    other = [path for path in listing.other if path.name not in _OURS]
     if other:
         names = ", ".join(path.relative_to(listing.root).as_posix() for path in other[:3])
-        notes.append(f"{len(other)} other files left out ({names}{', …' if len(other) > 3 else ''})")
+        notes.append(f"{counted(len(other), 'other file')} left out ({names}{', …' if len(other) > 3 else ''})")
     if listing.archives:
-        notes.append(f"{len(listing.archives)} archives left out ({listing.archives[0].name})")
+        notes.append(f"{counted(len(listing.archives), 'archive')} left out ({listing.archives[0].name})")
     notes += [f"{path} left out: a link to a folder that is read already" for path in listing.repeated]
     return notes
 
@@ -150,7 +153,8 @@ def _segmentation(files: list[File], keep: bool, required: bool) -> _Found | Non
         notes.append(f"group = patient, from folder names ({len(patients)})")
     several = sum(len(draft.masks) > 1 for draft in drafts)
     if several:
-        notes.append(f"{several} images have several masks: {'each kept as a case of its own' if keep else 'united'}")
+        what = "each kept as a case of its own" if keep else "united"
+        notes.append(f"{counted(several, 'image')} with several masks: {what}")
     return _Found(pairing.layout, drafts, notes, pairing.problems)
 
 
@@ -166,7 +170,9 @@ def _classes(root: Path, files: list[File], table: Table | None) -> _Found:
         )
     loose = [draft for draft in drafts if draft.stratum is None]
     if len({draft.stratum for draft in drafts if draft.stratum}) >= 2 and loose:
-        notes.append(f"{len(loose)} images outside of the class folders left out ({loose[0].file.path.name}, …)")
+        notes.append(
+            f"{counted(len(loose), 'image')} outside of the class folders left out ({loose[0].file.path.name}, …)"
+        )
         drafts = [draft for draft in drafts if draft.stratum]
     if len({draft.stratum for draft in drafts}) >= 2:
         return _Found("one folder per class", drafts, notes)
@@ -175,7 +181,7 @@ def _classes(root: Path, files: list[File], table: Table | None) -> _Found:
     role = place((root.name,)).role
     hint = f"did you mean the folder above, {root.resolve().parent}? Otherwise " if role else ""
     raise UserError(
-        f"{root}: {len(files)} images, but no masks and fewer than two folders that could be classes; {hint}"
+        f"{root}: {counted(len(files), 'image')}, but no masks and fewer than two folders that could be classes; {hint}"
         "put images into images/ and masks into masks/, or the images of each class into a folder of its own"
     )
 
@@ -202,7 +208,7 @@ def _apply_table(found: _Found, table: Table | None) -> None:
             text = f"{path}: not in {table.path.name}; it counts as a group of its own: add a row"
             found.problems.append(Problem("case not in cases.csv", path, text))
     if table.unused:
-        found.notes.append(f"{table.unused} rows of {table.path.name} name no case that was found")
+        found.notes.append(f"{counted(table.unused, 'row')} of {table.path.name} without a case that was found")
 
 
 def _name(found: _Found) -> None:

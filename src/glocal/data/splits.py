@@ -14,7 +14,7 @@ import numpy as np
 from glocal.data._allocate import allocate
 from glocal.data._tree import Part, natural
 from glocal.data.cases import Case, Dataset
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 from glocal.files import read_json, write_json
 
 __all__ = ["DEFAULT_FRACTIONS", "Fold", "Splits", "make_splits", "open_splits", "read_splits"]
@@ -194,7 +194,7 @@ def _complete(
     notes.append(f"the split of the data set is kept ({counts})")
     if free:
         raise UserError(
-            f"{dataset.root}: {len(free)} cases ({free[0]}, …) are in no part of the data set's own split; "
+            f"{dataset.root}: {counted(len(free), 'case')} ({free[0]}, …) in no part of the data set's own split; "
             "complete the column 'split' of cases.csv, or move the images into one of its folders"
         )
     lacking = [part for part, share in zip(_PARTS, shares, strict=True) if share > 0 and not parts[part]]
@@ -240,9 +240,9 @@ def read_splits(path: str | Path, dataset: Dataset) -> Splits:
         there = {case.id for case in dataset.cases}
         gone, new = sorted(set(ids) - there, key=natural), sorted(there - set(ids), key=natural)
         if gone:
-            raise UserError(f"{path}: {len(gone)} cases ({gone[0]}, …) are not in {dataset.root}; {cure}")
+            raise UserError(f"{path}: {counted(len(gone), 'case')} ({gone[0]}, …) not in {dataset.root}; {cure}")
         if new:
-            raise UserError(f"{path}: {len(new)} cases of {dataset.root} ({new[0]}, …) are in no part; {cure}")
+            raise UserError(f"{path}: {counted(len(new), 'case')} of {dataset.root} ({new[0]}, …) in no part; {cure}")
         _no_group_twice(path, dataset, parts)
     if splits.fingerprint != dataset.fingerprint:
         raise UserError(f"{path}: made for other content of {dataset.root} (fingerprint differs); {cure}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glocal.errors import counted
 from glocal.evaluation import figures, overlays
 from glocal.evaluation.metrics import METRICS, OVERLAP_METRICS, Metric
 from glocal.evaluation.page import Markup, document, element, join, table
@@ -84,9 +85,9 @@ def _percent(evaluation: Evaluation) -> str:
 
 def _subtitle(evaluation: Evaluation) -> Markup:
     summary, settings = evaluation.summary, evaluation.settings
-    groups = f" in {summary['groups']} groups" if summary["groups"] else ""
+    groups = f" in {counted(summary['groups'], 'group')}" if summary["groups"] else ""
     facts = [
-        f"{summary['cases']} case{'s' * (summary['cases'] != 1)}{groups}",
+        f"{counted(summary['cases'], 'case')}{groups}",
         f"{len(evaluation.classes)} classes: {', '.join(evaluation.classes)}",
         f"distances in {settings.unit}",
         f"empty masks: {settings.policy.name}",

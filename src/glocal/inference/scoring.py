@@ -15,7 +15,7 @@ import numpy as np
 
 from glocal.data import Case, Dataset, Encoding, open_dataset
 from glocal.data.resize import image_at, label_at
-from glocal.errors import UserError, nearest
+from glocal.errors import UserError, counted, nearest
 from glocal.evaluation import EvaluatedCase, Evaluation, evaluate, get_policy, get_preset
 from glocal.files import read_json, read_text, read_yaml
 from glocal.inference._ahead import ahead
@@ -253,7 +253,7 @@ def _evaluated(
         if progress is not None:
             progress(done, len(cases))
     for note, count in notes.most_common():
-        log.info("%d images: %s", count, note)
+        log.info("%s: %s", counted(count, "image"), note)
 
 
 def scaled_spacing(

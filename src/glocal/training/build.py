@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader, default_collate
 
 from glocal.data.cache import Item
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 from glocal.models import create_model, model_info
 from glocal.models.network import Network
 from glocal.models.weights import Preprocessing
@@ -52,7 +52,7 @@ def choose_device(config: TrainConfig) -> torch.device:
         raise UserError("train.precision fp16 needs a GPU; use --train.precision bf16 or fp32 on a processor")
     if device.type == "cpu":
         why = "no GPU found" if config.device == "auto" else "as asked"
-        log.info("training on the CPU with %d threads (%s)", torch.get_num_threads(), why)
+        log.info("training on the CPU with %s (%s)", counted(torch.get_num_threads(), "thread"), why)
     else:
         log.info("training on %s", torch.cuda.get_device_name(device) if device.type == "cuda" else device)
     return device
@@ -69,7 +69,8 @@ def normalisation(recipe: Recipe, channels: int) -> Preprocessing:
     for what, asked, own in (("mean", recipe.data.mean, info.mean), ("std", recipe.data.std, info.std)):
         if asked is not None and len(asked) != channels:
             raise UserError(
-                f"data.{what} has {len(asked)} numbers; the images have {channels} channels, give one for each"
+                f"data.{what} has {counted(len(asked), 'number')}; the images have {counted(channels, 'channel')}, "
+                "give one for each"
             )
         given = tuple(asked if asked is not None else own)
         values[what] = given if len(given) == channels else (float(np.mean(given)),) * channels
@@ -110,7 +111,7 @@ def build_module(recipe: Recipe, data: TrainingData) -> SegmentationTraining:
 
 def _batch_size(config: TrainConfig, cases: int) -> int:
     if cases < config.batch_size:
-        log.info("only %d training cases: batches of %d instead of %d", cases, cases, config.batch_size)
+        log.info("only %s: batches of %d instead of %d", counted(cases, "training case"), cases, config.batch_size)
     return min(config.batch_size, cases)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from glocal.errors import counted
 from glocal.training.module import Batch, SegmentationTraining
 
 __all__ = ["Estimate", "available_memory", "estimate_training"]
@@ -37,7 +38,7 @@ class Estimate:
         total = self.seconds_per_epoch * self.epochs
         return (
             f"estimate: {_size(self.bytes)} of memory ({_size(self.available)} free), "
-            f"{_duration(self.seconds_per_epoch)} an epoch, {_duration(total)} for {self.epochs} epochs"
+            f"{_duration(self.seconds_per_epoch)} an epoch, {_duration(total)} for {counted(self.epochs, 'epoch')}"
         )
 
 

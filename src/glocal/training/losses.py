@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glocal.errors import UserError, optional_import
+from glocal.errors import UserError, counted, optional_import
 
 __all__ = [
     "LOSS_OPTIONS",
@@ -151,7 +151,7 @@ def make_loss(config: LossConfig, num_classes: int, class_pixels: Sequence[int] 
         weights = effective_number_weights(class_pixels, config.beta)
     if weights is not None and len(weights) != num_classes:
         raise UserError(
-            f"loss.weights has {len(weights)} values; the data has {num_classes} classes, give one for each"
+            f"loss.weights has {counted(len(weights), 'value')}; the data has {num_classes} classes, give one for each"
         )
     smoothing = config.label_smoothing or 0.0
     if config.name in ("cross_entropy", "class_balanced"):

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from glocal.data import Dataset, Encoding, Splits, make_splits, open_dataset, open_splits, read_splits
 from glocal.data.cache import CachedCases, build_cache, estimate_cache
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 from glocal.training.recipe import DataConfig
 
 __all__ = ["TrainingData", "class_facts", "prepare_data"]
@@ -89,7 +89,7 @@ def prepare_data(
     for note in (*dataset.notes, *splits.notes):
         log.info("%s", note)
     counts = ", ".join(f"{len(splits.part(part))} {part}" for part in ("train", "val", "test"))
-    log.info("%s: %d cases (%s), classes: %s", root, len(dataset), counts, ", ".join(dataset.classes))
+    log.info("%s: %s (%s), classes: %s", root, counted(len(dataset), "case"), counts, ", ".join(dataset.classes))
     channels = _channels(dataset, splits, config)
     return TrainingData(
         dataset,
