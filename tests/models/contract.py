@@ -137,6 +137,13 @@ class NetworkContract(RecordContract):
         kept = [k for k in before if k not in changed]
         assert changed
         assert all(torch.equal(network.state_dict()[k], before[k]) for k in kept)
+        with pytest.raises(ValueError, match="at least 1"):
+            network.reset_head(0)
+
+    def test_no_image_at_all_gives_no_logits(self):
+        assert tuple(forward(self.make(), self.image()[:0]).shape) == self.shape(
+            self.image()[:0], self.info.num_classes
+        )
 
     # Training
 

@@ -80,6 +80,12 @@ def test_impossible_values_are_one_line(options):
     refused(lambda: glocal.create_model("lmnet", **options), "lmnet")
 
 
+@pytest.mark.parametrize("options", [{"lft": "off"}, {"rel_pos_bias": 1}, {"merged": None}])
+def test_a_switch_is_true_or_false(options):
+    """The word "off" would switch it on."""
+    refused(lambda: glocal.create_model("lmnet_tiny", **options), "it must be true or false")
+
+
 def test_the_callers_options_stay_as_they_are():
     filters, options = [4, 8, 16, 32, 64], {"num_heads": 4, "branches": ["5x5"]}
     glocal.create_model("lmnet", filters=filters, **options)

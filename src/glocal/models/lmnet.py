@@ -213,7 +213,13 @@ class LMNet(SegmentationNetwork):
         return self.local[i](x) if self.local else x
 
     def reset_head(self, num_classes: int) -> None:
-        """Replace the last layer by a freshly initialised one with ``num_classes`` outputs."""
+        """Replace the last layer by a freshly initialised one with ``num_classes`` outputs.
+
+        Raises:
+            ValueError: ``num_classes`` is below 1.
+        """
+        if num_classes < 1:
+            raise ValueError(f"num_classes is {num_classes}; it must be at least 1")
         self.num_classes = num_classes
         self.head = nn.Conv2d(self.head.in_channels, num_classes, 1).to(self.head.weight)
 

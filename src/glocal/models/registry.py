@@ -235,6 +235,9 @@ def build(name: str, options: Mapping[str, Any]) -> Network:
     for what in ("in_channels", "num_classes"):
         if not isinstance(given[what], int) or isinstance(given[what], bool) or given[what] < 1:
             raise UserError(f"{name}: {what} is {given[what]!r}; it must be a whole number of at least 1")
+    for option, usual in default_options(name).items():
+        if isinstance(usual, bool) and not isinstance(given[option], bool):
+            raise UserError(f"{name}: {option} is {given[option]!r}; it must be true or false")
     try:
         return entry.make(**given)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: numbers beyond what memory can hold

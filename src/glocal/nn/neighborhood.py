@@ -118,7 +118,7 @@ def _strip_rows(height: int, logits_a_row: int, device: torch.device) -> int:
     """Rows of a strip: all where kernels are fused or memory is fast; on the CPU so few that the logits take 2 MB."""
     if device.type != "cpu" or torch.compiler.is_compiling():
         return height
-    return max(8, 2**19 // logits_a_row)
+    return max(8, 2**19 // max(1, logits_a_row))
 
 
 def _strip(q: Tensor, k: Tensor, v: Tensor, kernel_size: int, bias: Tensor | None) -> Tensor:
@@ -255,7 +255,7 @@ class NeighborhoodAttention2d(nn.Module):
         down, right = max(0, self.kernel_size - height), max(0, self.kernel_size - width)
         if down or right:
             x = F.pad(x, (0, 0, 0, right, 0, down))
-        q, k, v = self._project(x).reshape(*x.shape[:3], 3, self.num_heads, -1).unbind(3)
+        q, k, v = self._project(x).reshape(*x.shape[:3], 3, self.num_heads, x.shape[3] // self.num_heads).unbind(3)
         out = neighborhood_attention(q, k, v, self.kernel_size, self.rpb)
         projected: Tensor = self.proj(out[:, :height, :width].flatten(3))
         return projected
@@ -268,7 +268,7 @@ class NeighborhoodAttention2d(nn.Module):
         x_NCL = x.flatten(1, 2).transpose(1, 2)
         weight = self.qkv.weight.expand(x.shape[0], -1, -1)
         qkv_NCL = torch.baddbmm(self.qkv.bias[None, :, None], weight, x_NCL)
-        return qkv_NCL.reshape(x.shape[0], -1, *x.shape[1:3]).permute(0, 2, 3, 1)
+        return qkv_NCL.reshape(x.shape[0], self.qkv.out_features, *x.shape[1:3]).permute(0, 2, 3, 1)
 
     def published_macs(self, inputs: tuple[Tensor, ...], output: Tensor) -> int:
         """Multiply-adds by the papers' counter: the two linear layers; it does not see the attention."""
