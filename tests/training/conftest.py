@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from glocal.training import Recipe, load_recipe
@@ -38,20 +37,6 @@ def write_discs(root: Path, count: int = 10, size: int = 40, classes: int = 2, s
         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / "images" / f"case {index:02d}.png")
         Image.fromarray(mask).save(root / "masks" / f"case {index:02d}.png")
     return root
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> Iterator[None]:
-    """Small networks gain nothing from threads, and lose much where tests run side by side."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(autouse=True)
-def cache_of_this_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("GLOCAL_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
