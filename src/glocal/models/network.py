@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 __all__ = ["FeatureInfo", "Features", "Network", "SegmentationNetwork", "deploy"]
@@ -58,8 +57,12 @@ class Network(nn.Module, ABC):
                 f"{type(self).__name__} takes (N, {self.in_channels}, H, W), got {tuple(x.shape)}; "
                 f"make the network with in_channels={x.shape[1] if x.ndim == 4 else '…'} or convert the image"
             )
-        down, right = -x.shape[-2] % self.grid, -x.shape[-1] % self.grid
-        return F.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
+        for axis in (2, 3):
+            side = x.shape[axis]
+            if side % self.grid:  # not by F.pad: PyTorch cannot compile it for sizes that vary
+                up = -(-side // self.grid) * self.grid
+                x = x.index_select(axis, torch.arange(up, device=x.device).clamp(max=side - 1))
+        return x
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
         """``(N, C, H, W)`` -> maps ``(N, channels, ceil(H / stride), ceil(W / stride))``, finest first."""
