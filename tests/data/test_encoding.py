@@ -246,6 +246,16 @@ def test_a_wrong_classes_file_is_explained(tmp_path: Path, text: str, message: s
     assert "classes.txt" in str(caught.value)
 
 
+def test_a_mask_with_a_value_that_no_class_has_is_named(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("background\nliver\n")
+    stray = blobs(2).copy()
+    stray[0, 0] = 7
+    paths = write(tmp_path, blobs(2), blobs(2), stray)
+    with pytest.raises(UserError, match=r"holds the value 7; .*classes\.txt 2 classes are named") as caught:
+        infer(tmp_path, paths)
+    assert str(caught.value).startswith(f"{paths[2]}: ")
+
+
 def test_it_survives_json(tmp_path: Path) -> None:
     for encoding in (Encoding(2, {0: 0, 255: 1}, nearest=True), Encoding(2, {0: 0, 0xFF00FF: 1}, coloured=True)):
         assert Encoding.from_json(json.loads(json.dumps(encoding.to_json()))) == encoding

@@ -261,11 +261,23 @@ def infer_encoding(facts: Sequence[MaskFacts], declared: Declared | None = None)
     else:
         encoding, notes = _from_values(readable, declared)
     if declared is not None and len(declared.names) != encoding.classes:
-        raise UserError(
-            f"{declared.path}: {len(declared.names)} classes are named, but the masks hold {encoding.classes} "
-            f"({_listed(encoding.mapping, encoding.coloured)}); name each, or give values: 'name: value'"
-        )
+        raise UserError(_disagreement(readable, encoding, declared))
     return encoding, notes
+
+
+def _disagreement(facts: Sequence[MaskFacts], encoding: Encoding, declared: Declared) -> str:
+    """The line for a number of values that is not that of the named classes; of too many, a mask with the rarest."""
+    text = (
+        f"{len(declared.names)} classes are named, but the masks hold {encoding.classes} "
+        f"({_listed(encoding.mapping, encoding.coloured)}); "
+    )
+    if encoding.classes < len(declared.names):
+        return f"{declared.path}: {text}name each, or give values: 'name: value'"
+    held = [(fact.path, set(_as_colours(fact) if encoding.coloured else fact.counts or ())) for fact in facts]
+    rarest = min(encoding.mapping, key=lambda value: sum(value in values for _, values in held))
+    path = next(path for path, values in held if rarest in values)
+    what = _listed([rarest], encoding.coloured)
+    return f"{path}: holds the value {what}; in {declared.path} {text}correct the mask, or name every class"
 
 
 def _palettes_disagree(facts: Sequence[MaskFacts]) -> bool:
