@@ -356,6 +356,8 @@ def test_classes_from_cases_csv_alone(tmp_path: Path) -> None:
         ("id,split\na,trian\n", "line 2: split 'trian'"),
         ("id,pixel_size_mm\na,-1\n", "line 2: pixel_size_mm '-1'"),
         ("id,pixel_size_mm\na,nan\n", "'nan' is no positive number"),
+        ("id,group\na,1,2\n", "line 2: 3 values under 2 columns"),
+        ('id,group\n"a,1\nb,2\n', "unexpected end of data"),
         ("id,group\na,1\na,2\n", "lines 2 and 3 say different things"),
         ('id,group\n"a' + "x" * 200_000 + '",1\n', "CSV"),
     ],

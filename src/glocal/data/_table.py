@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glocal.data._tree import Part, split_named
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 from glocal.files import read_text
 
 __all__ = ["Row", "Table", "read_table"]
@@ -78,7 +78,7 @@ def read_table(root: Path) -> Table | None:
         return None
     text = read_text(path)
     first = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count))
+    reader = csv.reader(io.StringIO(text), delimiter=max(",;\t", key=first.count), strict=True)
     try:
         lines = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
@@ -95,6 +95,9 @@ def read_table(root: Path) -> Table | None:
 
     table = Table(path, {}, group is not None, stratum is not None, "split" in columns, [])
     for line, row in lines[1:]:
+        if any(cell.strip() for cell in row[len(header) :]):
+            text = f"{len(row)} values under {counted(len(header), 'column')}"
+            raise UserError(f"{path}: line {line}: {text}; put quotes around a value that holds a comma")
         named = cell(row, group)
         entry = Row(
             line,
