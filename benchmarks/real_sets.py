@@ -23,16 +23,15 @@ from glocal.data.contact_sheet import overlay
 from glocal.errors import UserError
 from glocal.files import read_json, write_text
 
-EPOCHS = {
-    "hc18_fetal_head": 40,
-    "isic_skin": 25,
-    "shenzhen_cxr": 25,
-    "acdc": 12,
-    "busi": 5,
-    "kvasir_seg": 4,
-    "psfhs": 3,
+PLAN = {
+    "hc18_fetal_head": (128, 40),
+    "isic_skin": (128, 25),
+    "shenzhen_cxr": (128, 25),
+    "kvasir_seg": (96, 8),
+    "busi": (96, 6),
+    "psfhs": (96, 3),
 }
-"""Passes over the training split: as many as an hour on two cores allows for all sets together."""
+"""Side of the training images and passes over them: what two cores allow for all sets together in about an hour."""
 SETTINGS = ["--recipe", "quick", "--model", "lmnet"]
 SHOWN = {"hc18_fetal_head": 1, "isic_skin": 1, "busi": 2, "psfhs": 2}
 """Test cases drawn, from the sets whose terms allow showing images (CC0 and CC BY)."""
@@ -43,7 +42,9 @@ TILE = 208
 
 def command(name: str, data: str, run: Path) -> list[str]:
     """The words after ``glocal`` that train and evaluate on one set."""
-    return ["train", f"{data}/{name}", *SETTINGS, f"--train.epochs={EPOCHS[name]}", "--output", str(run)]
+    size, epochs = PLAN[name]
+    settings = [*SETTINGS, f"--data.size={size}", f"--train.epochs={epochs}"]
+    return ["train", f"{data}/{name}", *settings, "--output", str(run)]
 
 
 def run_set(name: str, data: str, run: Path) -> None:
@@ -76,8 +77,9 @@ def row(name: str, run: Path) -> str:
     dice, hd95 = summary["macro"]["foreground"]["dice"], summary["macro"]["foreground"]["hd95"]
     pooled = summary["pooled"]["macro"]["with_background"]["dice"]["value"]
     parts = "/".join(str(len(splits[part])) for part in ("train", "val", "test"))
+    size, epochs = PLAN[name]
     return (
-        f"| `{name}` | {parts} | {summary['groups']} | {EPOCHS[name]} | {percent(dice)} | {100 * pooled:.1f} | "
+        f"| `{name}` | {parts} | {summary['groups']} | {size}² | {epochs} | {percent(dice)} | {100 * pooled:.1f} | "
         f"{hd95['mean']:.1f} {summary['conventions']['unit']} | {manifest['duration_seconds'] / 60:.0f} min |"
     )
 
@@ -107,14 +109,14 @@ def draw(runs: Path, data: str) -> None:
 
 def write_page(runs: Path, data: str) -> None:
     """The results page, from what the runs left on disk."""
-    done = [name for name in EPOCHS if (runs / name / "evaluation" / "test" / "summary.json").exists()]
+    done = [name for name in PLAN if (runs / name / "evaluation" / "test" / "summary.json").exists()]
     example = " ".join(command("busi", "DATA", Path("runs/real/busi")))
     lines = [
         "# LM-Net on real images, on two CPU cores",
         "",
         "Written by `python benchmarks/real_sets.py --data DATA`; not edited by hand.",
         f"Each set is trained with `glocal {example}`",
-        "(and the epochs of the table): LM-Net as published, images at 128×128, the recipe `quick`. "
+        "(with the size and the epochs of the table): LM-Net as published, the recipe `quick`. "
         "This is a check that the whole way works on real files, at a size and length for two cores — not a benchmark "
         "of the network: the collections are reduced samples, so nothing here compares with published figures.",
         "",
@@ -123,9 +125,9 @@ def write_page(runs: Path, data: str) -> None:
         "*Test images; rows: image, truth, prediction. From HC18 (CC BY 4.0, van den Heuvel et al. 2018), "
         "ISIC (CC0), BUSI (CC0, Al-Dhabyani et al. 2020) and PSFHS (CC BY 4.0, Chen et al. 2024).*",
         "",
-        "| set | train/val/test | test groups | epochs | Dice, foreground, per image, % (95 % CI) | "
+        "| set | train/val/test | test groups | size | epochs | Dice, foreground, per image, % (95 % CI) | "
         "mDice, pooled, with background, % | HD95 | training |",
-        "|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|",
         *(row(name, runs / name) for name in done),
         "",
         "Split by group where groups are known, stratified, seed 0. Measured at the images' own size on the test "
@@ -148,7 +150,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of the sets")
     parser.add_argument("--runs", type=Path, default=Path("runs/real"))
-    parser.add_argument("--sets", nargs="*", default=list(EPOCHS), choices=list(EPOCHS))
+    parser.add_argument("--sets", nargs="*", default=list(PLAN), choices=list(PLAN))
     options = parser.parse_args()
     for each in options.sets:
         try:
