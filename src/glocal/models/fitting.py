@@ -133,7 +133,7 @@ def adopt(checkpoint: Checkpoint, name: str | None, options: Mapping[str, Any]) 
     found: str | None
     if recognise(tensors) is not None:
         with in_file(path):
-            converted = convert_state_dict(None, tensors)
+            converted = convert_state_dict(tensors)
         notes += [f"recognised as a published {converted.name}", *converted.notes]
         found, implied, deployed = converted.name, converted.arguments, False
         tensors = {**converted.state, **converted.unexpected}
