@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -71,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         _dispatch(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()  # here, where a closed pipe can still be dealt with
     except UserError as error:
         print(f"glocal: error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -78,9 +80,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("glocal: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is flushed at the end
         return 0
     except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # Rich's way to say it
+            return 0
         return stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 2
     except Exception:
         traceback.print_exc()
