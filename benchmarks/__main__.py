@@ -41,7 +41,7 @@ def page(outputs: dict[str, str]) -> str:
     head = [
         "# Speed",
         "",
-        "Written by `python -m benchmarks --page docs/results/speed.md`; not edited by hand. Each ratio is between runs "
+        "Written by `python -m benchmarks --page docs/results/speed.md`; not edited by hand. A ratio is between runs "
         "side by side, on one thread; absolute times depend on the machine "
         f"({platform.machine()}, torch {torch.__version__}).",
         "",

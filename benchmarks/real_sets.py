@@ -27,7 +27,7 @@ PLAN = {
     "hc18_fetal_head": (128, 40),
     "isic_skin": (128, 25),
     "shenzhen_cxr": (128, 25),
-    "kvasir_seg": (96, 8),
+    "kvasir_seg": (96, 5),
     "busi": (96, 6),
     "psfhs": (96, 3),
 }
