@@ -82,8 +82,43 @@ def test_json_is_alone_on_stdout(squares: Path, capsys: pytest.CaptureFixture[st
     assert 0 <= result["best"]["mdice"] <= 1
 
 
-def test_a_training_ends_with_a_report_on_the_test_split(squares: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--train.epochs", "many"], "expected int. Got value: many"),
+        (["--train.select_by", "luck"], "expected one of 'mdice', 'foreground_iou', 'image_dice'. Got value: luck"),
+    ],
+)
+def test_a_wrong_value_is_explained_without_python(
+    squares: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["train", str(squares), *FAST, *words]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "class" not in error
+    assert "typing" not in error
+
+
+def test_problems_of_one_kind_do_not_bury_the_rest(squares: Path, caplog: pytest.LogCaptureFixture) -> None:
+    first = next((squares / "images").iterdir())
+    for index in range(5):
+        (squares / "images" / f"extra {index}{first.suffix}").write_bytes(first.read_bytes())
+    assert main(["train", str(squares), *FAST, "--output", "run", "--evaluate", "false"]) == 0
+    told = [record.getMessage() for record in caplog.records]
+    assert sum("no mask has the name of this image" in line for line in told) == 3
+    assert "image without mask: 2 more (glocal data inspect lists them)" in told
+
+
+def test_a_training_ends_with_a_report_on_the_test_split(
+    squares: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", str(squares), *FAST, "--output", "run"]) == 0
+    trained = capsys.readouterr().out
+    assert main(["evaluate", "run"]) == 0
+    figures = capsys.readouterr().out.partition("report: ")[0]
+    assert "Dice" in figures
+    assert "HD95" in figures
+    assert trained.endswith(figures)
     for name in ("cases.csv", "summary.json", "report.html"):
         assert (tmp_path / "run/evaluation/test" / name).stat().st_size > 0
 

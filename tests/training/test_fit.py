@@ -275,3 +275,27 @@ def test_the_random_state_of_the_caller_is_left_alone(discs: Path, tmp_path: Pat
     torch.manual_seed(11)
     train(discs, small(train__epochs=1), tmp_path / "run")
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_class_that_no_mask_shows_is_refused(discs: Path, tmp_path: Path, small: Small) -> None:
+    (discs / "classes.txt").write_text("background: 0\ndisc: 255\nring: 7\n")
+    with pytest.raises(UserError, match=r"classes\.txt: class 2 \(ring\) is in no mask; .*take it out"):
+        train(discs, small(), tmp_path / "run")
+    for mask in (discs / "masks").iterdir():
+        Image.fromarray(np.zeros((40, 40), np.uint8)).save(mask)
+    (discs / "classes.txt").unlink()
+    with pytest.raises(UserError, match=r"class 1 \(foreground\) is in no mask; check the masks$"):
+        train(discs, small(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_stray_value_is_told_with_its_mask(
+    discs: Path, tmp_path: Path, small: Small, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = next((discs / "masks").iterdir())
+    mask = np.asarray(Image.open(path)).copy()
+    mask[0, 0] = 77
+    Image.fromarray(mask).save(path)
+    with caplog.at_level("WARNING", "glocal"):
+        train(discs, small(train__epochs=1), tmp_path / "run")
+    assert any(line.startswith(f"{path}: the only mask with class 1") for line in caplog.messages)

@@ -55,6 +55,8 @@ class Parser(jsonargparse.ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line, with the nearest option for one that is unknown."""
         text = " ".join(str(message).split()).replace("Parser key", "option")
+        text = re.sub(r"Expected a <class '(\w+)'>", r"expected \1", text)
+        text = re.sub(r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1", text)
         unknown = re.search(r"[Uu]nrecognized arguments: (\S+)", text) or re.search(
             r"(?:Key|Option|Group key|Unknown key)s?:? '?([\w.\-]+)'? (?:is )?(?:not|un)", text
         )

@@ -24,6 +24,8 @@ glocal evaluate --predictions masks/ --data polyps --splits polyps/splits.json
 glocal evaluate runs/polyps --json | jq .macro.foreground.dice
 """
 
+__all__ = ["measuring", "print_evaluation", "run"]
+
 _SHOWN = ("dice", "iou", "hd95", "assd", "nsd")
 
 
@@ -80,7 +82,7 @@ def run(arguments: list[str]) -> None:
     if given.json:
         print(json.dumps({**evaluation.summary, "folder": str(folder)}, indent=2, ensure_ascii=False))
         return
-    _print(evaluation)
+    print_evaluation(evaluation)
     print(f"report: {folder / 'report.html'}")
 
 
@@ -96,7 +98,7 @@ def _of_run(given: Any) -> tuple[Evaluation, Path]:
     if given.splits is not None:
         raise UserError("--splits goes with --predictions; a run has its own splits")
     folder = Path(given.output or evaluation_folder(given.run, given.split, preset=given.preset, data=given.data))
-    with _measuring() as progress:
+    with measuring() as progress:
         evaluation = evaluate_run(
             given.run,
             given.split,
@@ -117,7 +119,7 @@ def _of_masks(given: Any) -> tuple[Evaluation, Path]:
     if given.data is None:
         raise UserError("say what the masks are compared with: --data DIR")
     folder = Path(given.output or Path(given.predictions) / "evaluation")
-    with _measuring() as progress:
+    with measuring() as progress:
         evaluation = evaluate_masks(
             given.predictions,
             given.data,
@@ -130,7 +132,7 @@ def _of_masks(given: Any) -> tuple[Evaluation, Path]:
 
 
 @contextlib.contextmanager
-def _measuring() -> Iterator[Callable[[int, int], None]]:
+def measuring() -> Iterator[Callable[[int, int], None]]:
     """A bar, where someone is looking."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -142,7 +144,8 @@ def _measuring() -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _print(evaluation: Evaluation) -> None:
+def print_evaluation(evaluation: Evaluation) -> None:
+    """The figures a reader looks for first, as tables."""
     from rich.console import Console
 
     from glocal.evaluation import METRICS

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glocal.cli._parser import Parser
+from glocal.cli.evaluate import measuring, print_evaluation
 from glocal.errors import UserError, counted
 from glocal.files import read_json
 
 if TYPE_CHECKING:
+    from glocal.evaluation import Evaluation
     from glocal.training import RunResult
 
 __all__ = ["run"]
@@ -57,7 +59,8 @@ def run(arguments: list[str]) -> None:
     options = _parser().parse_args(arguments)
     with _decoding() as progress:
         result = _resumed(options, arguments, progress) if options.resume else _trained(options, arguments, progress)
-    report = _evaluated(result.folder) if options.evaluate else None
+    evaluation = _evaluated(result.folder) if options.evaluate else None
+    report = None if evaluation is None else result.folder / "evaluation" / "test" / "report.html"
     best = {**result.best, "epoch": int(result.best["epoch"])}
     if options.json:
         numbers = {name: value if math.isfinite(value) else None for name, value in best.items()}
@@ -67,8 +70,9 @@ def run(arguments: list[str]) -> None:
     print(f"run      {result.folder} ({counted(len(result.history), 'epoch')})")
     print(f"best     epoch {best['epoch']}: validation mDice {best['mdice']:.4f}, per image {best['image_dice']:.4f}")
     print(f"model    {result.folder / 'model'}")
-    if report is not None:
-        print(f"report   {report}")
+    if evaluation is not None:
+        print(f"report   {report}\n\ntest split: ", end="")
+        print_evaluation(evaluation)
 
 
 def _trained(options: Any, arguments: list[str], progress: Callable[[int, int], None]) -> RunResult:
@@ -100,15 +104,15 @@ def _resumed(options: Any, arguments: list[str], progress: Callable[[int, int], 
     return resume(options.resume, options.dir, changes=changes, progress=progress)
 
 
-def _evaluated(folder: Path) -> Path | None:
-    """Measure the run on its test split, if it has one; where the report is."""
+def _evaluated(folder: Path) -> Evaluation | None:
+    """Measure the run on its test split, if it has one."""
     if not read_json(folder / "splits.json")["splits"]["test"]:
         print("there is no test split, so nothing is evaluated", file=sys.stderr)
         return None
     from glocal.inference import evaluate_run
 
-    evaluate_run(folder, split="test")
-    return folder / "evaluation" / "test" / "report.html"
+    with measuring() as progress:
+        return evaluate_run(folder, split="test", progress=progress)
 
 
 @contextlib.contextmanager

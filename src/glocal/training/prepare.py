@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,12 @@ log = logging.getLogger("glocal")
 
 _SAMPLE = 64
 """Images looked at to decide between grey and colour."""
+
+_PROBLEMS = 3
+"""Problems of one kind that are told one by one."""
+
+_STRAY = 1e-4
+"""Share of all pixels below which a class in a single mask may be a mistake."""
 
 Progress = Callable[[int, int], None]
 
@@ -82,14 +89,14 @@ def prepare_data(
         raise UserError(f"{root}: no masks were found, only classes; `glocal train` needs images with masks")
     if fingerprint not in (None, dataset.fingerprint):
         raise UserError(f"{root}: the data has changed since the run began; restore it, or start a new run")
-    for problem in dataset.problems:
-        log.warning("%s", problem.message)
+    _tell(dataset)
     splits = _splits(dataset, config, splits_file)
     _require_validation(splits)
     for note in (*dataset.notes, *splits.notes):
         log.info("%s", note)
     counts = ", ".join(f"{len(splits.part(part))} {part}" for part in ("train", "val", "test"))
     log.info("%s: %s (%s), classes: %s", root, counted(len(dataset), "case"), counts, ", ".join(dataset.classes))
+    _require_classes(dataset, splits)
     channels = _channels(dataset, splits, config)
     return TrainingData(
         dataset,
@@ -98,6 +105,18 @@ def prepare_data(
         train=_cached(dataset, splits.train, channels, config, progress),
         val=_cached(dataset, splits.val, channels, config, progress),
     )
+
+
+def _tell(dataset: Dataset) -> None:
+    """The problems of a data set, a few of each kind."""
+    told: Counter[str] = Counter()
+    for problem in dataset.problems:
+        told[problem.kind] += 1
+        if told[problem.kind] <= _PROBLEMS:
+            log.warning("%s", problem.message)
+    for kind, count in told.items():
+        if count > _PROBLEMS:
+            log.warning("%s: %d more (glocal data inspect lists them)", kind, count - _PROBLEMS)
 
 
 def _splits(dataset: Dataset, config: DataConfig, splits_file: Path | None) -> Splits:
@@ -126,6 +145,26 @@ def _require_validation(splits: Splits) -> None:
             "there is no validation split to choose the best epoch on, and the test split is never used for that; "
             "make splits with one (--data.fractions '[0.8, 0.1, 0.1]')"
         )
+
+
+def _require_classes(dataset: Dataset, splits: Splits) -> None:
+    """Refuse a class that no mask shows; warn of one that no training mask shows, or hardly any pixel of the set."""
+    facts, encoding = dataset.scan(), dataset.encoding
+    assert encoding is not None
+    pixels = {mask: encoding.class_counts(facts[mask]) for case in dataset.cases for mask in case.masks}
+    trained = [mask for case in dataset.select(splits.train) for mask in case.masks]
+    total, seen = (np.sum(counts, axis=0) for counts in (list(pixels.values()), [pixels[mask] for mask in trained]))
+    for index, name in enumerate(dataset.classes):
+        what = f"class {index} ({name})"
+        holders = [mask for mask, counts in pixels.items() if counts[index]]
+        if not holders and index:
+            declared = dataset.declared
+            where, cure = (dataset.root, "") if declared is None else (declared.path, ", or take it out of this file")
+            raise UserError(f"{where}: {what} is in no mask; check the masks{cure}")
+        if len(holders) == 1 and total[index] < _STRAY * total.sum() and len(dataset.classes) > 2:
+            log.warning("%s: the only mask with %s; if that is a stray value, correct it", holders[0], what)
+        if not seen[index]:
+            log.warning("%s is in no training mask, so it is not learned; make other splits or add masks", what)
 
 
 def _channels(dataset: Dataset, splits: Splits, config: DataConfig) -> int:
