@@ -138,6 +138,7 @@ class TestReading:
             "[" * 20_000,
             "a: " + "9" * 5000,
             "a: 2024-13-45",
+            "a: 1\na: 2",
         ],
     )
     def test_yaml_that_is_refused(self, tmp_path, content, capfd):

@@ -152,6 +152,14 @@ class _PlainLoader(yaml.SafeLoader):
             raise yaml.composer.ComposerError(None, None, "aliases (*name) are not allowed", mark)
         return super().compose_node(parent, index)
 
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen and isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} stands there twice", key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return super().construct_mapping(node, deep)
+
 
 def read_yaml(path: str | Path) -> Any:
     """Read a YAML file of plain values. Tags that build objects and aliases are refused.
@@ -166,5 +174,5 @@ def read_yaml(path: str | Path) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark is not None else ""
         deep = isinstance(error, RecursionError)
-        problem = getattr(error, "problem", None) or ("nested too deeply" if deep else str(error))
+        problem = getattr(error, "problem", None) or ("nested too deeply" if deep else " ".join(str(error).split()))
         raise UserError(f"{path}: not a usable YAML file{where}: {problem}; mend that line") from None

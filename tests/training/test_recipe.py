@@ -99,7 +99,6 @@ def test_size_is_one_number_or_two(tmp_path: Path) -> None:
         ("data: {folds: 5, fold: 5}", r"from 0 to 4"),
         ("data: {size: 8}", r"data\.size is 8"),
         ("train: {early_stopping: 0}", r"train\.early_stopping"),
-        ("schedule: {warmup_epochs: 500}", r"below train\.epochs"),
         ("- a\n- b", "not a recipe"),
         ("train: {epochs: !!python/object/apply:os.system [touch pwned]}", "not a usable YAML file"),
         ("a: &a [x, x]\nb: &b [*a, *a]", "aliases"),
@@ -115,6 +114,12 @@ def test_a_wrong_recipe_gives_one_line_that_names_the_file(tmp_path: Path, text:
     assert "mine.yaml" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "pwned").exists()
+
+
+def test_a_short_training_shortens_its_warm_up_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    assert load_recipe("default", {"train.epochs": 1}).schedule.warmup_epochs == 0.25
+    assert "schedule.warmup_epochs: 0.25 instead of 2" in caplog.text
+    assert load_recipe("default", {"train.epochs": 3}).schedule.warmup_epochs == 2
 
 
 def test_an_unknown_recipe_names_the_nearest() -> None:

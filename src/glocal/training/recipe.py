@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from glocal.errors import UserError
 from glocal.training.augment_config import AugmentConfig, check_augment
 from glocal.training.losses import LossConfig, resolve_loss
+
+log = logging.getLogger("glocal")
 
 __all__ = ["DataConfig", "OptimizerConfig", "Recipe", "ScheduleConfig", "TrainConfig", "check_recipe"]
 
@@ -149,7 +152,7 @@ class Recipe:
 
 
 def check_recipe(recipe: Recipe) -> Recipe:
-    """Refuse values that make no sense, and fill in the options of the loss.
+    """Refuse values that make no sense, fill in the options of the loss, and fit the warm-up into a short training.
 
     Raises:
         UserError: One line that names the setting.
@@ -188,5 +191,12 @@ def check_recipe(recipe: Recipe) -> Recipe:
     if data.fold is not None and data.folds is not None and data.fold >= data.folds:
         raise UserError(f"data.fold is {data.fold}; with data.folds {data.folds} it goes from 0 to {data.folds - 1}")
     if schedule.warmup_epochs >= train.epochs and schedule.warmup_epochs:
-        raise UserError(f"schedule.warmup_epochs is {schedule.warmup_epochs}; it must be below train.epochs")
-    return replace(recipe, loss=resolve_loss(recipe.loss))
+        shorter = train.epochs / 4
+        log.warning(
+            "schedule.warmup_epochs: %g instead of %g, which leaves nothing of %d epochs for the schedule itself",
+            shorter,
+            schedule.warmup_epochs,
+            train.epochs,
+        )
+        schedule = replace(schedule, warmup_epochs=shorter)
+    return replace(recipe, loss=resolve_loss(recipe.loss), schedule=schedule)
