@@ -79,7 +79,7 @@ def row(name: str, run: Path) -> str:
     parts = "/".join(str(len(splits[part])) for part in ("train", "val", "test"))
     size, epochs = PLAN[name]
     return (
-        f"| `{name}` | {parts} | {summary['groups']} | {size}² | {epochs} | {percent(dice)} | {100 * pooled:.1f} | "
+        f"| `{name}` | {parts} | {summary['groups'] or 'unknown'} | {size}² | {epochs} | {percent(dice)} | {100 * pooled:.1f} | "
         f"{hd95['mean']:.1f} {summary['conventions']['unit']} | {manifest['duration_seconds'] / 60:.0f} min |"
     )
 
