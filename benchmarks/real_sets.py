@@ -78,8 +78,9 @@ def row(name: str, run: Path) -> str:
     pooled = summary["pooled"]["macro"]["with_background"]["dice"]["value"]
     parts = "/".join(str(len(splits[part])) for part in ("train", "val", "test"))
     size, epochs = PLAN[name]
+    groups = summary["groups"] or "unknown"
     return (
-        f"| `{name}` | {parts} | {summary['groups'] or 'unknown'} | {size}² | {epochs} | {percent(dice)} | {100 * pooled:.1f} | "
+        f"| `{name}` | {parts} | {groups} | {size}² | {epochs} | {percent(dice)} | {100 * pooled:.1f} | "
         f"{hd95['mean']:.1f} {summary['conventions']['unit']} | {manifest['duration_seconds'] / 60:.0f} min |"
     )
 

@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from glocal.data.readers import Picture
 from glocal.data.resize import image_at
+from glocal.devices import choose_device
 from glocal.errors import UserError, optional_import
 from glocal.inference._ahead import ahead
-from glocal.inference.device import choose_device, flushing_denormals, naming_memory
+from glocal.inference._guards import flushing_denormals, naming_memory
 from glocal.inference.inputs import Source, as_picture
 from glocal.inference.prediction import Prediction
 from glocal.inference.tta import TTA, Augmented, View, choose_views

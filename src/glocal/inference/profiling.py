@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from glocal.devices import choose_device
 from glocal.errors import UserError
-from glocal.inference.device import choose_device
 from glocal.models.complexity import complexity, stages
 
 __all__ = ["Latency", "Profile", "StageProfile", "profile_network"]

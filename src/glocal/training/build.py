@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, default_collate
 
 from glocal.data.cache import Item
+from glocal.devices import choose_device
 from glocal.errors import UserError, counted
 from glocal.models import create_model, model_info
 from glocal.models.network import Network
@@ -22,7 +23,7 @@ from glocal.training.prepare import TrainingData, class_facts
 from glocal.training.recipe import Recipe, TrainConfig
 from glocal.training.sampling import EpochSampler, balancing_weights
 
-__all__ = ["Loader", "build_module", "choose_device", "estimate", "loaders", "normalisation"]
+__all__ = ["Loader", "build_module", "estimate", "loaders", "normalisation", "training_device"]
 
 log = logging.getLogger("glocal")
 
@@ -32,22 +33,13 @@ _MEASURED_ON_CPU = 2
 """Images of the steps that are measured before a training on a processor."""
 
 
-def choose_device(config: TrainConfig) -> torch.device:
+def training_device(config: TrainConfig) -> torch.device:
     """The device a recipe asks for; ``auto`` is a GPU where there is one.
 
     Raises:
         UserError: There is no such device, or it cannot compute in the precision that is asked for.
     """
-    name = config.device
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"train.device is {name!r}; use auto, cpu, cuda, cuda:1 or mps") from None
-    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if (device.index or 0) >= available.get(device.type, 0):
-        raise UserError(f"train.device is {name!r}, which this machine does not have; use auto or cpu")
+    device = choose_device(config.device)
     if config.precision == "fp16" and device.type == "cpu":
         raise UserError("train.precision fp16 needs a GPU; use --train.precision bf16 or fp32 on a processor")
     if device.type == "cpu":

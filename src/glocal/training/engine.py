@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging
 
+from glocal.devices import out_of_memory
 from glocal.errors import UserError
 from glocal.training.bar import Bar
 from glocal.training.build import Loader
@@ -40,9 +41,7 @@ def naming_memory(device: torch.device) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        text = str(error)
-        refused = "can't allocate memory" in text or "not enough memory" in text
-        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or refused):
+        if not out_of_memory(error):
             raise
         half = "" if device.type == "cpu" else ", --train.precision bf16"
         raise UserError(

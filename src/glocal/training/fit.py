@@ -16,7 +16,7 @@ from glocal.data import Encoding
 from glocal.errors import UserError
 from glocal.models import model_info
 from glocal.models.weights import save_model
-from glocal.training.build import build_module, choose_device, estimate, loaders, normalisation
+from glocal.training.build import build_module, estimate, loaders, normalisation, training_device
 from glocal.training.engine import fit, naming_memory
 from glocal.training.keeper import stops_early
 from glocal.training.module import SegmentationTraining
@@ -62,7 +62,7 @@ def train(data_root: str | Path, recipe: Recipe, output: str | Path, *, progress
     recipe, run = check_recipe(recipe), RunFolder(Path(output))
     run.require_new()
     model_info(recipe.model)
-    device = choose_device(recipe.train)
+    device = training_device(recipe.train)
     data = prepare_data(data_root, recipe.data, progress=progress)
     module = build_module(recipe, data)
     with naming_memory(device):
@@ -117,7 +117,7 @@ def resume(
     if manifest.get("status") == "finished" and history:
         log.info("%s has finished its training; nothing is left to do", run.path)
         return _result(run, recipe, history)
-    device = choose_device(recipe.train)
+    device = training_device(recipe.train)
     facts = manifest["data"]
     encoding = None if facts["encoding"] is None else Encoding.from_json(facts["encoding"])
     root = Path(facts["root"] if data_root is None else data_root)
