@@ -30,6 +30,7 @@ def stopping(self, images, index):
     return step(self, images, index)
 
 SegmentationTraining.training_step = stopping
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may have been started where it is ignored
 sys.exit(main(sys.argv[4:]))
 """
 
@@ -119,7 +120,7 @@ def interrupted(discs, tmp_path, small, monkeypatch) -> Path:  # type: ignore[no
     """A run that was stopped after its first epoch."""
     from glocal.training.module import SegmentationTraining
 
-    step = SegmentationTraining.training_step
+    step, handler = SegmentationTraining.training_step, signal.getsignal(signal.SIGINT)
 
     def stopping(self, batch, index):  # type: ignore[no-untyped-def]
         if self.current_epoch == 1:
@@ -130,7 +131,7 @@ def interrupted(discs, tmp_path, small, monkeypatch) -> Path:  # type: ignore[no
         patch.setattr(SegmentationTraining, "training_step", stopping)
         with pytest.raises(KeyboardInterrupt):
             train(discs, small(), tmp_path / "run")
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     return tmp_path / "run"
 
 
