@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import ModuleType
+from typing import TypeVar
 
-__all__ = ["UserError", "counted", "nearest", "optional_import"]
+__all__ = ["UserError", "counted", "lookup", "nearest", "optional_import"]
+
+V = TypeVar("V")
 
 
 class UserError(ValueError):
@@ -31,6 +34,22 @@ def nearest(word: str, candidates: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def lookup(what: str, name: str, table: Mapping[str, V]) -> V:
+    """The entry of ``table`` called ``name``.
+
+    Args:
+        what: What the entries are, before the name in the message: ``"evaluation preset {} is unknown"``.
+        name: What was asked for.
+        table: What there is.
+
+    Raises:
+        UserError: There is no such entry; the message lists them and names the nearest.
+    """
+    if name not in table:
+        raise UserError(f"{what.format(repr(name))}; use one of {', '.join(table)}.{nearest(name, table)}")
+    return table[name]
 
 
 def optional_import(module: str, extra: str) -> ModuleType:

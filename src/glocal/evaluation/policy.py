@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
-from glocal.errors import UserError, nearest
+from glocal.errors import lookup
 from glocal.evaluation.metrics import Metric
 
 __all__ = ["POLICIES", "Empty", "EmptyPolicy", "get_policy"]
@@ -93,8 +93,4 @@ def get_policy(name: str) -> EmptyPolicy:
     Raises:
         UserError: There is none of that name.
     """
-    if name not in POLICIES:
-        raise UserError(
-            f"policy {name!r} for empty masks is unknown; use one of {', '.join(POLICIES)}.{nearest(name, POLICIES)}"
-        )
-    return POLICIES[name]
+    return lookup("policy {} for empty masks is unknown", name, POLICIES)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glocal.errors import UserError, nearest
+from glocal.errors import lookup
 from glocal.evaluation.metrics import overlap_metrics
 from glocal.evaluation.surface import FloatArray, modified_hausdorff
 
@@ -144,8 +144,4 @@ def get_preset(name: str) -> Preset:
     Raises:
         UserError: There is none of that name.
     """
-    if name not in PRESETS:
-        raise UserError(
-            f"evaluation preset {name!r} is unknown; use one of {', '.join(PRESETS)}.{nearest(name, PRESETS)}"
-        )
-    return PRESETS[name]
+    return lookup("evaluation preset {} is unknown", name, PRESETS)
