@@ -1,4 +1,8 @@
-"""What every block promises: any size, no image sees another, gradients everywhere, the example in its docstring."""
+"""What every block promises: any size, no image sees another, gradients everywhere, the example in its docstring.
+
+Each ``makers_*.py`` beside this file makes the blocks of one system, ``(2, 12, H, W)`` -> maps: ``MAKERS`` by name (what
+follows a comma tells forms of one block apart), and where needed ``EVEN_ONLY`` and ``SHAPES``.
+"""
 
 from __future__ import annotations
 
@@ -6,71 +10,21 @@ import doctest
 import importlib
 import pkgutil
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from block_makers import C, maps
+from torch import nn
 
 import glocal.nn as blocks
 
-C = 12
-
-
-def maps(size: tuple[int, int], batch: int = 2, channels: int = C, seed: int = 0) -> Tensor:
-    return torch.randn(batch, channels, *size, generator=torch.Generator().manual_seed(seed))
-
-
-class Neighbours(nn.Module):
-    """A multi-scale skip, fed from one tensor as the encoder would."""
-
-    def __init__(self, pointwise: bool) -> None:
-        super().__init__()
-        self.skip = blocks.MultiSkip(C, finer=C, coarser=C, pointwise=pointwise)
-
-    def forward(self, x: Tensor) -> Tensor:
-        finer = x.repeat_interleave(2, 2).repeat_interleave(2, 3)
-        same = torch.cat([x, x], 2).repeat_interleave(2, 3)[:, :, : x.shape[2]][..., : x.shape[3]]
-        return self.skip(
-            nn.functional.avg_pool2d(finer, 2), finer, same[..., : (x.shape[2] + 1) // 2, : (x.shape[3] + 1) // 2]
-        )
-
-
-class ChannelsLast(nn.Module):
-    def __init__(self, block: nn.Module) -> None:
-        super().__init__()
-        self.block = block
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class Tokens(ChannelsLast):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.block(x.flatten(2).transpose(1, 2)).transpose(1, 2).unflatten(2, x.shape[2:])
-
-
-MAKERS: dict[str, Callable[[], nn.Module]] = {
-    "ASPP": lambda: blocks.ASPP(C, C),
-    "ConvNorm": lambda: blocks.ConvNorm(nn.Conv2d(C, C, 3, padding=1)),
-    "GlobalAttention": lambda: Tokens(blocks.GlobalAttention(C, 4)),
-    "GlobalFeatureTransformer": lambda: blocks.GlobalFeatureTransformer(C, C, 4),
-    "LocalFeatureTransformer": lambda: blocks.LocalFeatureTransformer(C, 4),
-    "LocalFeatureTransformer, window 5, biased": lambda: blocks.LocalFeatureTransformer(
-        C, 4, window_size=5, rel_pos_bias=True
-    ),
-    "Mlp": lambda: ChannelsLast(blocks.Mlp(C, 24)),
-    "MultiBranchBlock": lambda: blocks.MultiBranchBlock(C, 24, C),
-    "MultiSkip": lambda: Neighbours(pointwise=False),
-    "MultiSkip, pointwise": lambda: Neighbours(pointwise=True),
-    "NeighborhoodAttention2d": lambda: ChannelsLast(blocks.NeighborhoodAttention2d(C, 4, 3)),
-    "NeighborhoodAttention2d, tiled": lambda: ChannelsLast(blocks.NeighborhoodAttention2d(C, 1, 7, rel_pos_bias=True)),
-    "ReparamConv2d": lambda: blocks.ReparamConv2d(C),
-    "SqueezeExcitation": lambda: blocks.SqueezeExcitation(C),
-    "TransformerBlock": lambda: Tokens(blocks.TransformerBlock(C, blocks.GlobalAttention(C, 4))),
-    "UpsampleConv": lambda: blocks.UpsampleConv(C, C),
-    "UpsampleConv, pointwise": lambda: blocks.UpsampleConv(C, C, 1),
+FILES = [importlib.import_module(path.stem) for path in sorted(Path(__file__).parent.glob("makers_*.py"))]
+MAKERS: dict[str, Callable[[], nn.Module]] = {name: make for file in FILES for name, make in file.MAKERS.items()}
+EVEN_ONLY: set[str] = {name for file in FILES for name in getattr(file, "EVEN_ONLY", ())}
+SHAPES: dict[str, Callable[[tuple[int, int]], tuple[int, ...]]] = {
+    name: shape for file in FILES for name, shape in getattr(file, "SHAPES", {}).items()
 }
-EVEN_ONLY = {"MultiSkip", "MultiSkip, pointwise"}
 each = pytest.mark.parametrize("name", MAKERS)
 
 
@@ -79,7 +33,7 @@ def make(name: str) -> nn.Module:
     return MAKERS[name]()
 
 
-def test_every_public_block_is_in_this_file() -> None:
+def test_every_public_block_is_made_here() -> None:
     public = {
         n for n in blocks.__all__ if isinstance(getattr(blocks, n), type) and issubclass(getattr(blocks, n), nn.Module)
     }
@@ -89,11 +43,10 @@ def test_every_public_block_is_in_this_file() -> None:
 @each
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 6), (7, 3), (9, 10)])
 def test_any_size(name: str, size: tuple[int, int]) -> None:
-    if name in EVEN_ONLY:  # the levels of a pyramid differ by exactly 2: networks pad their input to their grid
+    if name in EVEN_ONLY:
         size = (size[0] + size[0] % 2, size[1] + size[1] % 2)
-    factor = 2 if name.startswith("UpsampleConv") else 1
     out = make(name).eval()(maps(size))
-    assert out.shape == (2, C, factor * size[0], factor * size[1])
+    assert out.shape == (2, *SHAPES.get(name, lambda size: (C, *size))(size))
     assert torch.isfinite(out).all()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,14 +25,16 @@ class Network(nn.Module, ABC):
     """Base of every registered network.
 
     A subclass sets ``in_channels``, ``num_classes``, ``grid`` (height and width are padded up to a multiple of it
-    inside :meth:`forward`, and the result cropped) and ``feature_info``, and defines :meth:`encode`, :meth:`decode`
-    and :meth:`reset_head`. Modules that have a cheaper equivalent define a method ``merge()`` (idempotent, in place),
-    which :func:`deploy` calls on all of them.
+    inside :meth:`forward`, and the result cropped), ``padding`` where it is not ``"edge"``, and ``feature_info``, and
+    defines :meth:`encode`, :meth:`decode` and :meth:`reset_head`. Modules that have a cheaper equivalent define a
+    method ``merge()`` (idempotent, in place), which :func:`deploy` calls on all of them.
     """
 
     in_channels: int
     num_classes: int
     grid: int
+    padding: Literal["edge", "zero"] = "edge"
+    """What is put at the bottom and right of an image that is not on the grid: its border repeated, or zeros."""
     feature_info: tuple[FeatureInfo, ...]
 
     @abstractmethod
@@ -47,7 +50,7 @@ class Network(nn.Module, ABC):
         """Replace the last layer by a freshly initialised one with ``num_classes`` outputs."""
 
     def to_grid(self, x: Tensor) -> Tensor:
-        """``(N, C, H, W)`` with the border repeated at the bottom and right until H and W are multiples of ``grid``.
+        """``(N, C, H, W)``, padded at the bottom and right until H and W are multiples of ``grid``.
 
         Raises:
             ValueError: ``x`` has not four dimensions, or not ``in_channels`` channels.
@@ -59,8 +62,11 @@ class Network(nn.Module, ABC):
             )
         for axis in (2, 3):
             side = x.shape[axis]
-            if side % self.grid:  # not by F.pad: PyTorch cannot compile it for sizes that vary
-                up = -(-side // self.grid) * self.grid
+            up = -(-side // self.grid) * self.grid
+            if up != side and self.padding == "zero":
+                missing = [*x.shape[:axis], up - side, *x.shape[axis + 1 :]]
+                x = torch.cat([x, x.new_zeros(missing)], axis)
+            elif up != side:  # not by F.pad: PyTorch cannot compile it for sizes that vary
                 x = x.index_select(axis, torch.arange(up, device=x.device).clamp(max=side - 1))
         return x
 

@@ -2,8 +2,10 @@
 
 from glocal.nn.aspp import ASPP
 from glocal.nn.conv_norm import ConvNorm
+from glocal.nn.drop_path import DropPath, drop_path_rates
 from glocal.nn.feature_transformers import GlobalFeatureTransformer, LocalFeatureTransformer
 from glocal.nn.global_attention import GlobalAttention
+from glocal.nn.layer_norm import LayerNorm2d
 from glocal.nn.mlp import Mlp
 from glocal.nn.multi_branch import MultiBranchBlock
 from glocal.nn.multi_skip import MultiSkip
@@ -19,8 +21,10 @@ __all__ = [
     "BRANCHES",
     "Branch",
     "ConvNorm",
+    "DropPath",
     "GlobalAttention",
     "GlobalFeatureTransformer",
+    "LayerNorm2d",
     "LocalFeatureTransformer",
     "Mlp",
     "MultiBranchBlock",
@@ -30,6 +34,7 @@ __all__ = [
     "SqueezeExcitation",
     "TransformerBlock",
     "UpsampleConv",
+    "drop_path_rates",
     "neighborhood_attention",
     "pyramid_pool",
 ]

@@ -1,9 +1,10 @@
-"""The pre-norm transformer block, whatever its attention (LM-Net, Eqs. 11-13)."""
+"""The pre-norm transformer block, whatever its attention (LM-Net, Eqs. 11-13; Swin, Eq. 3; PVT; DSSAU-Net)."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
+from glocal.nn.drop_path import DropPath
 from glocal.nn.mlp import Mlp
 
 __all__ = ["TransformerBlock"]
@@ -17,6 +18,8 @@ class TransformerBlock(nn.Module):
         attention: Maps ``(N, ..., C)`` to the same shape.
         mlp_ratio: Width of the perceptron's middle, in multiples of ``channels``.
         dropout: Of the perceptron, in training.
+        drop_path: Probability that a sample skips one of the two branches, in training.
+        eps: Of the two layer norms.
 
     Example:
         >>> import torch
@@ -26,15 +29,24 @@ class TransformerBlock(nn.Module):
         torch.Size([2, 35, 60])
     """
 
-    def __init__(self, channels: int, attention: nn.Module, mlp_ratio: float = 2, dropout: float = 0.1) -> None:
+    def __init__(
+        self,
+        channels: int,
+        attention: nn.Module,
+        mlp_ratio: float = 2,
+        dropout: float = 0.1,
+        drop_path: float = 0.0,
+        eps: float = 1e-5,
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(channels)
+        self.norm1 = nn.LayerNorm(channels, eps=eps)
         self.attention = attention
-        self.norm2 = nn.LayerNorm(channels)
+        self.norm2 = nn.LayerNorm(channels, eps=eps)
         self.mlp = Mlp(channels, int(channels * mlp_ratio), dropout=dropout)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, z: Tensor) -> Tensor:
         """``(N, ..., C)`` -> ``(N, ..., C)``."""
-        z = z + self.attention(self.norm1(z))
-        out: Tensor = z + self.mlp(self.norm2(z))
+        z = z + self.drop_path(self.attention(self.norm1(z)))
+        out: Tensor = z + self.drop_path(self.mlp(self.norm2(z)))
         return out
