@@ -1,7 +1,7 @@
 """What every block promises: any size, no image sees another, gradients everywhere, the example in its docstring.
 
-Each ``makers_*.py`` beside this file makes the blocks of one system, ``(2, 12, H, W)`` -> maps: ``MAKERS`` by name (what
-follows a comma tells forms of one block apart), and where needed ``EVEN_ONLY`` and ``SHAPES``.
+Each ``makers_*.py`` beside this file makes the blocks of one system, ``(2, 12, H, W)`` -> maps: ``MAKERS`` by name
+(what follows a comma tells forms of one block apart), and where needed ``EVEN_ONLY`` and ``SHAPES``.
 """
 
 from __future__ import annotations
