@@ -70,6 +70,16 @@ class ModelRecord:
     """The weights are those of the merged form, :func:`glocal.deploy`."""
     manifest: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """Where the weights come from: versions, data, dates."""
+    temperature: float = 1.0
+    """Classification: what logits are divided by before they become probabilities (Guo et al., ICML 2017)."""
+    multi_label: bool = False
+    """Classification: each class is present or absent by itself (sigmoid), rather than one of them (softmax)."""
+
+    def __post_init__(self) -> None:
+        if not _number(self.temperature) or self.temperature <= 0:
+            raise ValueError(f"temperature is {self.temperature!r}; it must be a number above 0")
+        if self.task != "classification" and (self.multi_label or self.temperature != 1.0):
+            raise ValueError(f"temperature and multi_label are for classification; the task is {self.task}")
 
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, with the format version."""
@@ -79,6 +89,8 @@ class ModelRecord:
             "deployed": self.deployed,
             "manifest": self.manifest,
         }
+        if self.task == "classification":
+            plain |= {"temperature": self.temperature, "multi_label": self.multi_label}
         return {"format": FORMAT, **_plain(plain)}
 
     @classmethod
@@ -119,11 +131,23 @@ class ModelRecord:
         inner.nothing_else()
         arguments, deployed = what.get("arguments", dict), what.get("deployed", bool)
         manifest = what.get("manifest", dict)
+        temperature, multi_label = what.get("temperature", float, 1.0), what.get("multi_label", bool, False)
         what.nothing_else()
-        return cls(name, arguments, tuple(classes), task, preprocessing, deployed, manifest)
+        head = (name, arguments, tuple(classes), task, preprocessing, deployed, manifest)
+        try:
+            return cls(*head, temperature, multi_label)
+        except ValueError as error:
+            raise UserError(f"{path}: {error}; mend the file or save the model again") from None
 
 
-_KINDS = {int: "a whole number", str: "a text", bool: "true or false", list: "a list", dict: "an object"}
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
 
 
 class _Fields:
@@ -141,7 +165,8 @@ class _Fields:
                 return default
             raise UserError(f"{self._path}: no key {self._prefix + key!r}; restore the file or save the model again")
         value = self._value[key]
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        kinds = (int, float) if kind is float else (kind,)
+        if not isinstance(value, kinds) or (bool not in kinds and isinstance(value, bool)):
             raise UserError(f"{self._path}: {self._prefix + key} must be {_KINDS[kind]}, not {value!r}"[:300])
         self._taken.append(key)
         return value

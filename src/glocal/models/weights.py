@@ -45,6 +45,8 @@ def save_model(
     task: registry.Task,
     preprocessing: Preprocessing,
     manifest: Mapping[str, Any] | None = None,
+    temperature: float = 1.0,
+    multi_label: bool = False,
 ) -> ModelRecord:
     """Write a model folder: ``model.safetensors`` (float32), then ``model.json``; each whole or not at all.
 
@@ -57,12 +59,15 @@ def save_model(
         task: ``"segmentation"`` or ``"classification"``.
         preprocessing: What is done to an image before the network sees it.
         manifest: Where the weights come from; JSON values.
+        temperature: Classification: what logits are divided by before they become probabilities.
+        multi_label: Classification: each class is present or absent by itself.
 
     Returns:
         The record as written.
 
     Raises:
-        ValueError: ``name`` and ``arguments`` do not make this network, or ``classes`` are not as many as its outputs.
+        ValueError: ``name`` and ``arguments`` do not make this network, ``classes`` are not as many as its outputs, or
+            ``temperature`` or ``multi_label`` are not those of a classifier.
         UserError: The folder cannot be written, or the disk is full.
     """
     if not isinstance(network, Network):
@@ -71,7 +76,9 @@ def save_model(
         raise ValueError(f"{len(classes)} class names for {network.num_classes} outputs of {name}; name each output")
     full = {**arguments, "in_channels": network.in_channels, "num_classes": network.num_classes}
     deployed = _form(network, name, full)
-    record = ModelRecord(name, full, tuple(classes), task, preprocessing, deployed, manifest or {})
+    record = ModelRecord(
+        name, full, tuple(classes), task, preprocessing, deployed, manifest or {}, temperature, multi_label
+    )
     folder = Path(folder)
     with atomic(folder / "model.safetensors") as temporary:
         _write_tensors(temporary, network.state_dict())
