@@ -11,12 +11,12 @@ import argparse
 import json
 import platform
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 import glocal
+from _runs import percent, torch_versions, train_and_evaluate
 from glocal.cli import main
 from glocal.data import open_dataset
 from glocal.data.contact_sheet import overlay
@@ -49,24 +49,9 @@ def command(name: str, data: str, run: Path) -> list[str]:
 
 def run_set(name: str, data: str, run: Path) -> None:
     """Train (or go on) and evaluate, at the images' own size and as the paper's preset does."""
-    if not (run / "manifest.json").exists():
-        words = command(name, data, run)
-    elif not (run / "model" / "model.json").exists():
-        words = ["train", "--resume", str(run)]
-    else:
-        words = []
-    if words and main(words):
-        raise SystemExit(f"{name}: training failed")
-    if not (run / "evaluation" / "test" / "summary.json").exists() and main(["evaluate", str(run)]):
-        raise SystemExit(f"{name}: evaluation failed")
+    train_and_evaluate(command(name, data, run), run)
     if not (run / "evaluation" / "test-lmnet").exists() and main(["evaluate", str(run), "--preset", "lmnet"]):
         raise SystemExit(f"{name}: evaluation by the paper's preset failed")
-
-
-def percent(entry: dict[str, Any]) -> str:
-    """Mean and interval in per cent."""
-    low, high = entry["ci"] or (float("nan"), float("nan"))
-    return f"{100 * entry['mean']:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
 def row(name: str, run: Path) -> str:
@@ -136,15 +121,10 @@ def write_page(runs: Path, data: str) -> None:
         "[what the numbers mean](../evaluation.md)): on a healthy image any foreground costs the worst score, "
         "none leaves the image out. The pooled mDice is the convention of the LM-Net paper.",
         "",
-        f"Machine: {platform.machine()}, 2 cores, torch {glocal_versions(runs, done)}.",
+        f"Machine: {platform.machine()}, 2 cores, torch {torch_versions(runs / name for name in done)}.",
         "",
     ]
     write_text(PAGE, "\n".join(lines))
-
-
-def glocal_versions(runs: Path, done: list[str]) -> str:
-    """The versions of torch the runs were made with."""
-    return ", ".join(sorted({str(read_json(runs / n / "manifest.json")["versions"]["torch"]) for n in done}))
 
 
 if __name__ == "__main__":
