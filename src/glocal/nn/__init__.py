@@ -15,6 +15,7 @@ from glocal.nn.reparam import BRANCHES, Branch, ReparamConv2d
 from glocal.nn.squeeze_excitation import SqueezeExcitation
 from glocal.nn.transformer import TransformerBlock
 from glocal.nn.upsample import UpsampleConv
+from glocal.nn.window_attention import WindowAttention
 
 __all__ = [
     "ASPP",
@@ -34,6 +35,7 @@ __all__ = [
     "SqueezeExcitation",
     "TransformerBlock",
     "UpsampleConv",
+    "WindowAttention",
     "drop_path_rates",
     "neighborhood_attention",
     "pyramid_pool",
