@@ -119,13 +119,38 @@ class NetworkContract(RecordContract):
         expected = [(1, f.channels, -(-size[0] // f.stride), -(-size[1] // f.stride)) for f in network.feature_info]
         assert [tuple(m.shape) for m in maps] == expected
 
-    def test_features_train_every_parameter_that_is_not_frozen(self):
+    def test_features_hold_what_they_train_and_nothing_else(self):
         features = glocal.create_model(self.name, features_only=True)
         assert features.training
         sum(m.square().mean() for m in features(self.image(batch=2))).backward()
-        trained = [p for p in features.parameters() if p.requires_grad]
-        assert trained
-        assert all(p.grad is not None for p in trained)
+        parameters = dict(features.named_parameters())
+        assert parameters
+        assert [name for name, p in parameters.items() if p.grad is None] == []
+
+    def test_features_are_those_of_the_whole_network(self):
+        network = self.make()
+        features = glocal.create_model(self.name, features_only=True).eval()
+        features.network.load_state_dict({k: network.state_dict()[k] for k in features.network.state_dict()})
+        x = self.image()
+        with torch.inference_mode():
+            expected = network.forward_features(x)
+        forms = {
+            "reduced": features,
+            "copied": copy.deepcopy(features),
+            "pickled": pickle.loads(pickle.dumps(features)),
+            "deployed": glocal.deploy(features),
+        }
+        for form in forms.values():
+            for ours, theirs in zip(forward(form, x), expected, strict=True):
+                agree(ours, theirs, 1e-4)
+
+    def test_features_are_reduced_alike_on_the_meta_device(self):
+        with torch.device("meta"):
+            unmade = glocal.create_model(self.name, features_only=True)
+        made = glocal.create_model(self.name, features_only=True)
+        assert {k: v.shape for k, v in unmade.state_dict().items()} == {
+            k: v.shape for k, v in made.state_dict().items()
+        }
 
     def test_reset_head_changes_the_classes_and_nothing_else(self):
         network = copy.deepcopy(self.make())
@@ -149,7 +174,8 @@ class NetworkContract(RecordContract):
 
     def test_gradients_reach_every_parameter(self):
         network = copy.deepcopy(self.make()).train()
-        network(self.image(batch=2)).square().mean().backward()
+        outputs = network.training_outputs(self.image(batch=2))
+        sum(weight * logits.square().mean() for logits, weight in outputs).backward()
         without = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
         assert self.without_gradient(without) == []
 

@@ -50,7 +50,8 @@ class _Uninitialised(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if getattr(func, "__name__", "") in _FILLING and args and isinstance(args[0], Tensor):
+        filling = getattr(func, "__name__", "") in _FILLING and args and isinstance(args[0], Tensor)
+        if filling and not torch.is_grad_enabled():  # with gradients something is computed: a backbone's maps, say
             return args[0]
         return func(*args, **(kwargs or {}))
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -81,6 +82,13 @@ class Network(nn.Module, ABC):
         """``(N, C, H, W)`` -> logits; see the network for their shape."""
         return self.decode(self.encode(self.to_grid(x)))
 
+    def training_outputs(self, x: Tensor) -> list[tuple[Tensor, float]]:
+        """What training takes the loss of: logits, shaped as :meth:`forward`'s, each with the weight of its loss.
+
+        One pair; a network with auxiliary heads or deep supervision gives more.
+        """
+        return [(self(x), 1.0)]
+
 
 class SegmentationNetwork(Network):
     """A network whose logits have the size of its input: ``(N, C, H, W)`` -> ``(N, num_classes, H, W)``."""
@@ -93,35 +101,101 @@ class SegmentationNetwork(Network):
 class Features(nn.Module):
     """A network reduced to its feature pyramid: ``(N, C, H, W)`` -> list of maps, finest first.
 
-    ``feature_info`` gives channels and stride of each map. Parameters that only the decoder uses are kept frozen,
-    so that a training loop with unused-parameter checks accepts it.
+    ``feature_info`` gives channels and stride of each map. The network is taken over: what the maps do not need (the
+    decoder, the head) is removed from it, and it gives no logits any more.
+
+    Args:
+        network: To be reduced, in place.
+        levels: Which maps, by their place in ``network.feature_info``; None: all.
+
+    Raises:
+        ValueError: There is no such level.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, levels: Sequence[int] | None = None) -> None:
         super().__init__()
+        there = range(len(network.feature_info))
+        self.levels = tuple(there if levels is None else levels)
+        if not self.levels or any(level not in there for level in self.levels):
+            raise ValueError(f"levels is {list(self.levels)}; {type(network).__name__} has levels 0 to {there[-1]}")
         self.network = network
-        self.feature_info = network.feature_info
-        _freeze_what_features_do_not_use(network)
+        self.feature_info = tuple(network.feature_info[level] for level in self.levels)
+        _remove_what_features_do_not_use(network, self.levels)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Return ``network.forward_features(x)``."""
-        return self.network.forward_features(x)
+        """``(N, C, H, W)`` -> maps ``(N, channels, ceil(H / stride), ceil(W / stride))``, finest first."""
+        maps = self.network.forward_features(x)
+        return [maps[level] for level in self.levels]
 
 
-def _freeze_what_features_do_not_use(network: Network) -> None:
-    """Ask a pass over a tiny image which parameters the features depend on, and freeze the others."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
-    if not parameters:
-        return
-    training = network.training
-    side = 2 * network.grid
-    with torch.enable_grad():
-        maps = network.eval().forward_features(parameters[0].new_zeros(1, network.in_channels, side, side))
-        total = torch.stack([m.sum() for m in maps]).sum()
-        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
-    network.train(training)
-    for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.requires_grad_(gradient is not None)
+def _remove_what_features_do_not_use(network: Network, levels: Sequence[int]) -> None:
+    """Ask a pass over a tiny image what the maps depend on, and remove the parameters and modules they do not.
+
+    A module goes if it holds parameters, none of them used, and was not called. One that was called although its
+    parameters are not used (where no gradient passes, such as a hard choice) stays, frozen.
+    """
+    used, called = _trial(network, levels)
+
+    def needed(module: nn.Module) -> bool:
+        held = list(module.parameters())
+        return not held or any(id(p) in used for p in held) or any(m in called for m in module.modules())
+
+    def reduce(module: nn.Module) -> None:
+        for name, child in list(module.named_children()):
+            if needed(child):
+                reduce(child)
+            elif isinstance(module, nn.ModuleList | nn.Sequential):
+                setattr(module, name, nn.Identity())  # the others keep their places
+            else:
+                delattr(module, name)
+        for name, parameter in list(module.named_parameters(recurse=False)):
+            if id(parameter) not in used and module in called:
+                parameter.requires_grad_(False)
+            elif id(parameter) not in used:
+                module.register_parameter(name, None)
+
+    reduce(network)
+
+
+def _trial(network: Network, levels: Sequence[int]) -> tuple[set[int], set[nn.Module]]:
+    """``id`` of the parameters that the maps depend on, and the modules that were called on the way."""
+    parameters = list(network.parameters())
+    flags = [(module, module.training) for module in network.modules()]
+    asked = [p.requires_grad for p in parameters]
+    called: set[nn.Module] = set()
+    hooks = [m.register_forward_pre_hook(lambda module, _: called.add(module)) for m in network.modules()]
+    try:
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        network.eval()
+        with torch.enable_grad():
+            side = 2 * network.grid
+            like = parameters[0] if parameters else torch.empty(())
+            maps = network.forward_features(like.new_zeros(1, network.in_channels, side, side))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in flags:
+            module.training = training
+        for parameter, flag in zip(parameters, asked, strict=True):
+            parameter.requires_grad_(flag)
+    return _leaves([maps[level] for level in levels]), called
+
+
+def _leaves(outputs: Sequence[Tensor]) -> set[int]:
+    """``id`` of every leaf of the autograd graph behind ``outputs``."""
+    found: set[int] = set()
+    seen: set[Any] = set()
+    ahead = [x.grad_fn for x in outputs]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        ahead += [following for following, _ in node.next_functions]
+    return found
 
 
 def deploy(network: nn.Module) -> nn.Module:
