@@ -1,0 +1,67 @@
+"""Pyramid squeeze attention: kernels of several sizes side by side, weighed against each other (EPSANet)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+__all__ = ["PyramidSqueezeAttention"]
+
+
+class PyramidSqueezeAttention(nn.Module):
+    """Grouped convolutions with kernels 3, 5, 7, 9, weighted per channel by a softmax over the scales, concatenated.
+
+    Each scale gives a quarter of the channels. One squeeze-excitation, shared by the scales, makes a score of each
+    channel of each; its sigmoid goes into a softmax over the scales (arXiv 2105.14447, as HiPerformer's published code
+    has it: the scales are concatenated in reverse, largest kernel first).
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output; a multiple of the number of kernels.
+        kernel_sizes: One a scale, odd.
+        groups: One a scale. Where one does not divide the channels, the largest common divisor is taken, so that narrow
+            networks work.
+        reduction: How much narrower the middle of the squeeze-excitation is than a scale; at least one channel is left.
+
+    Raises:
+        ValueError: The scales do not divide ``out_channels``, or as many groups as kernels are not given.
+
+    Example:
+        >>> import torch
+        >>> from glocal.nn import PyramidSqueezeAttention
+        >>> attention = PyramidSqueezeAttention(64, 128)
+        >>> attention(torch.rand(2, 64, 7, 9)).shape
+        torch.Size([2, 128, 7, 9])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_sizes: Sequence[int] = (3, 5, 7, 9),
+        groups: Sequence[int] = (1, 4, 8, 16),
+        reduction: int = 16,
+    ) -> None:
+        super().__init__()
+        scales = len(kernel_sizes)
+        if len(groups) != scales:
+            raise ValueError(f"{len(groups)} groups for {scales} kernel sizes; give one a scale")
+        if out_channels % scales:
+            raise ValueError(f"out_channels is {out_channels}; it must be a multiple of {scales}, the number of scales")
+        part = out_channels // scales
+        self.convs = nn.ModuleList(
+            nn.Conv2d(in_channels, part, k, padding=k // 2, groups=math.gcd(g, in_channels, part))
+            for k, g in zip(kernel_sizes, groups, strict=True)
+        )
+        self.squeeze = nn.Linear(part, max(1, part // reduction))
+        self.excite = nn.Linear(max(1, part // reduction), part)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, in, H, W)`` -> ``(N, out, H, W)``."""
+        maps = torch.stack([conv(x) for conv in reversed(self.convs)], 1)  # N S C/S H W
+        scores = torch.sigmoid(self.excite(F.relu(self.squeeze(maps.mean((3, 4))))))
+        return (maps * scores.softmax(1)[..., None, None]).flatten(1, 2)
