@@ -12,7 +12,7 @@ from glocal.errors import UserError
 from glocal.models import ModelInfo, create_model, deploy, list_models, model_info
 
 if TYPE_CHECKING:
-    from glocal.inference import Predictor
+    from glocal.inference import Classifier, Predictor
 
 try:
     __version__ = version("glocal")
@@ -22,8 +22,12 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 __all__ = ["ModelInfo", "UserError", "__version__", "create_model", "deploy", "list_models", "load", "model_info"]
 
 
-def load(source: Any, **options: Any) -> Predictor:
-    """Load a run or model folder for prediction; see :class:`glocal.inference.Predictor`."""
-    from glocal.inference import Predictor
+def load(source: Any, **options: Any) -> Predictor | Classifier:
+    """Load a run or model folder for prediction: a predictor of masks or of classes, as its network is.
 
-    return Predictor.load(source, **options)
+    See :func:`glocal.inference.load_predictor`, :class:`~glocal.inference.Predictor` and
+    :class:`~glocal.inference.Classifier`.
+    """
+    from glocal.inference import load_predictor
+
+    return load_predictor(source, **options)

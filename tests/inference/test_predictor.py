@@ -215,7 +215,7 @@ def test_deployed_is_equal(tiny, photograph):
     plain, merged = (Predictor.load(tiny, device="cpu", deploy=deploy) for deploy in (False, True))
     rgb = photograph(32, 32)
     torch.testing.assert_close(plain(rgb).scores, merged(rgb).scores, atol=1e-4, rtol=0)
-    assert sum(p.numel() for p in merged._network.parameters()) < sum(p.numel() for p in plain._network.parameters())
+    assert sum(p.numel() for p in merged.network.parameters()) < sum(p.numel() for p in plain.network.parameters())
 
 
 def test_the_whole_public_way_from_a_run(tiny, photograph, tmp_path):

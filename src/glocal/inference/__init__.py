@@ -6,30 +6,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from glocal.inference.classifier import Classification, Classifier
     from glocal.inference.files import FileResult, plan_files, predict_files
     from glocal.inference.mask_scoring import evaluate_masks
     from glocal.inference.prediction import Prediction
-    from glocal.inference.predictor import Predictor
+    from glocal.inference.predictor import Predictor, load_predictor
     from glocal.inference.scoring import evaluate_run, evaluation_folder
 
 __all__ = [
+    "Classification",
+    "Classifier",
     "FileResult",
     "Prediction",
     "Predictor",
     "evaluate_masks",
     "evaluate_run",
     "evaluation_folder",
+    "load_predictor",
     "plan_files",
     "predict_files",
 ]
 
 _HOMES = {
+    "Classification": "classifier",
+    "Classifier": "classifier",
     "FileResult": "files",
     "Prediction": "prediction",
     "Predictor": "predictor",
     "evaluate_masks": "mask_scoring",
     "evaluate_run": "scoring",
     "evaluation_folder": "scoring",
+    "load_predictor": "predictor",
     "plan_files": "files",
     "predict_files": "files",
 }

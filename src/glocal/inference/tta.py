@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glocal.errors import UserError
 
-__all__ = ["TTA", "Augmented", "choose_views"]
+__all__ = ["TTA", "Augmented", "AugmentedClassifier", "View", "choose_views"]
 
 TTA: TypeAlias = Literal["none", "mirror", "flips", "rotations"]
 
@@ -27,6 +28,13 @@ _VIEWS: dict[TTA, tuple[View, ...]] = {
     "flips": _FLIPS,
     "rotations": (*_FLIPS, (1, False), (1, True), (3, True), (3, False)),
 }
+
+
+def _seen_from(x: Tensor, view: View) -> Tensor:
+    """``(N, C, H, W)`` turned, then mirrored."""
+    quarter, mirrored = view
+    turned = torch.rot90(x, quarter, (-2, -1))
+    return turned.flip(-1) if mirrored else turned
 
 
 def choose_views(asked: bool | str, manifest: Mapping[str, Any]) -> tuple[View, ...]:
@@ -74,11 +82,42 @@ class Augmented(nn.Module):
         if len(self.views) == 1:
             logits: Tensor = self.network(x)
             return logits
-        answers = torch.stack([self._seen(x, quarter, mirrored) for quarter, mirrored in self.views])
+        answers = torch.stack([self._answer(x, view) for view in self.views])
         return answers.logsumexp(dim=0) - math.log(len(answers))
 
-    def _seen(self, x: Tensor, quarter: int, mirrored: bool) -> Tensor:
-        turned = torch.rot90(x, quarter, (-2, -1))
-        logits: Tensor = self.network(turned.flip(-1) if mirrored else turned)
+    def _answer(self, x: Tensor, view: View) -> Tensor:
+        logits: Tensor = self.network(_seen_from(x, view))
         answer = logits.float().log_softmax(dim=1)
-        return torch.rot90(answer.flip(-1) if mirrored else answer, -quarter, (-2, -1))
+        return torch.rot90(answer.flip(-1) if view[1] else answer, -view[0], (-2, -1))
+
+
+class AugmentedClassifier(nn.Module):
+    """A classifier that looks several times: ``(N, C, H, W)`` -> logits ``(N, K)`` of its mean probabilities.
+
+    What is returned may be divided by the temperature and passed to softmax (or sigmoid) as one answer is.
+
+    Args:
+        network: ``(N, C, H, W)`` -> logits ``(N, K)``.
+        views: Of :func:`choose_views`. A single one gives the logits as they are.
+        temperature: What logits are divided by before they become probabilities.
+        multi_label: Probabilities are sigmoids, each for itself.
+    """
+
+    def __init__(
+        self, network: nn.Module, views: tuple[View, ...], temperature: float = 1.0, *, multi_label: bool = False
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.views = views
+        self.temperature = temperature
+        self.multi_label = multi_label
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Look at ``x`` from every side; see the class."""
+        if len(self.views) == 1:
+            logits: Tensor = self.network(x)
+            return logits
+        scaled = torch.stack([self.network(_seen_from(x, view)).float() / self.temperature for view in self.views])
+        if self.multi_label:  # log(p / (1 - p)) of the mean p; the number of views cancels
+            return self.temperature * (F.logsigmoid(scaled).logsumexp(0) - F.logsigmoid(-scaled).logsumexp(0))
+        return self.temperature * (scaled.log_softmax(dim=2).logsumexp(0) - math.log(len(scaled)))
