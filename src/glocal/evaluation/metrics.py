@@ -20,6 +20,7 @@ __all__ = [
     "confusion_matrix",
     "distance_metrics",
     "overlap_metrics",
+    "ratio",
 ]
 
 
@@ -133,20 +134,22 @@ def overlap_metrics(counts: NDArray[Any], pixels: NDArray[Any] | int) -> dict[st
     union = predicted + true - hits
     neither = pixels - union
     return {
-        "dice": _ratio(2 * hits, predicted + true),
-        "iou": _ratio(hits, union),
-        "precision": _ratio(hits, predicted),
-        "recall": _ratio(hits, true),
-        "specificity": _ratio(neither, pixels - true),
-        "accuracy": _ratio(hits + neither, pixels),
-        "rad": _ratio(predicted - true, true),
+        "dice": ratio(2 * hits, predicted + true),
+        "iou": ratio(hits, union),
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, true),
+        "specificity": ratio(neither, pixels - true),
+        "accuracy": ratio(hits + neither, pixels),
+        "rad": ratio(predicted - true, true),
     }
 
 
-def _ratio(numerator: FloatArray, denominator: FloatArray) -> FloatArray:
-    ratio = np.full(numerator.shape, np.nan)
-    np.divide(numerator, denominator, out=ratio, where=denominator != 0)
-    return ratio
+def ratio(numerator: Any, denominator: Any, *, nothing: float = float("nan")) -> FloatArray:
+    """Divide arrays of shapes that broadcast; ``nothing`` where the denominator is 0."""
+    numerator, denominator = np.broadcast_arrays(np.asarray(numerator, np.float64), denominator)
+    quotient = np.full(numerator.shape, nothing)
+    np.divide(numerator, denominator, out=quotient, where=denominator != 0)
+    return quotient
 
 
 def distance_metrics(

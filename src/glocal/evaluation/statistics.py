@@ -93,7 +93,7 @@ class Bootstrap:
         with np.errstate(invalid="ignore"):
             means = np.concatenate([(weights @ sums) / (weights @ counts) for weights in self._weights()])
         enough = (counts > 0).sum(axis=0) > 1
-        ends = self._interval(means)
+        ends = self.interval(means)
         ends[~enough] = np.nan
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # a column without a value
@@ -117,29 +117,38 @@ class Bootstrap:
             table = drawn[:, :-1].reshape(-1, num_classes, 3)
             for name, value in overlap_metrics(table, drawn[:, -1:]).items():
                 parts.setdefault(name, []).append(with_class_means(value))
-        ends = {name: self._interval(np.concatenate(value)) for name, value in parts.items()}
+        ends = {name: self.interval(np.concatenate(value)) for name, value in parts.items()}
         return ends if self.num_clusters > 1 else {name: np.full_like(value, np.nan) for name, value in ends.items()}
+
+    def case_weights(self) -> Iterator[FloatArray]:
+        """Yield, in chunks of resamples, how often each case was drawn: ``(cases, chunk)``, for any statistic."""
+        for weights in self._weights(len(self.clusters)):
+            yield np.ascontiguousarray(weights.T)[self.clusters]
+
+    def interval(self, statistics: FloatArray) -> FloatArray:
+        """``(resamples, columns)`` → ``(columns, 2)``; resamples without a defined value are left out."""
+        tail = 100 * (1 - self.confidence) / 2
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a column without a value
+            return np.asarray(np.nanpercentile(statistics, [tail, 100 - tail], axis=0).T, np.float64)
 
     def _totals(self, values: FloatArray) -> FloatArray:
         totals = np.zeros((self.num_clusters, values.shape[1]))
         np.add.at(totals, self.clusters, values)
         return totals
 
-    def _weights(self) -> Iterator[FloatArray]:
-        """Yield, in chunks of resamples, how often each cluster was drawn: ``(chunk, clusters)``."""
+    def _weights(self, width: int = 0) -> Iterator[FloatArray]:
+        """Yield, in chunks of resamples, how often each cluster was drawn: ``(chunk, clusters)``.
+
+        Args:
+            width: Of the rows that are made of them, where it is more than there are clusters.
+        """
         generator = np.random.default_rng(self.seed)
         size = self.num_clusters
-        chunk = max(1, _CHUNK_VALUES // size)
+        chunk = max(1, _CHUNK_VALUES // max(size, width))
         for start in range(0, self.resamples, chunk):
             drawn = generator.multinomial(size, np.full(size, 1 / size), size=min(chunk, self.resamples - start))
             yield drawn.astype(np.float64)
-
-    def _interval(self, statistics: FloatArray) -> FloatArray:
-        """``(resamples, columns)`` → ``(columns, 2)``; resamples without a defined value are left out."""
-        tail = 100 * (1 - self.confidence) / 2
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a column without a value
-            return np.asarray(np.nanpercentile(statistics, [tail, 100 - tail], axis=0).T, np.float64)
 
 
 def with_class_means(values: FloatArray) -> FloatArray:
