@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from glocal.models.lmnet import LMNet
-from glocal.models.published.system import Component, Converted, Record, Rules, System, apply_rules, renamed
+from glocal.models.published.system import Component, Converted, Record, Rules, System, apply_rules, renamed, within
 from glocal.nn import (
     ASPP,
     BRANCHES,
@@ -74,23 +74,18 @@ _ASPP: Rules = [
 ]
 
 
-def _within(published: str, ours: str, rules: Rules) -> Rules:
-    """The rules of a part, for the whole: both names get the part's place in front."""
-    return [(rf"{re.escape(published)}\.{p}", None if r is None else f"{ours}.{r}") for p, r in rules]
-
-
 def _network_rules(merged: bool) -> Rules:
     block = [*_LEFTOVER, *_BLOCK] if merged else _BLOCK
     rules: list[tuple[str, str | None]] = [(r"output_layer\.(.+)", r"head.\1"), (r"proj\.(.+)", r"project.\1")]
     for i in range(4):  # our levels count from the finest; the published skips and decoder from the coarsest
         for k in range(2):
-            rules += _within(f"conv{i + 1}.{k}", f"encoder.{i}.{k}", block)
-            rules += _within(f"dconv{4 - i}.{k}", f"decoder.{i}.{k}", block)
-        rules += _within(f"down{i + 1}.0", f"down.{i}.1", _SAME)
-        rules += _within(f"up{4 - i}.1", f"up.{i}.conv", _SAME)
-        rules += _within(f"natt{4 - i}", f"local.{i}", _LFT)
-        rules += _within(f"skip{4 - i}", f"skips.{i}", (_SKIP_TOP, _SKIP_MIDDLE, _SKIP_MIDDLE, _SKIP_BOTTOM)[i])
-    return [*rules, *_within("gft", "context", _GFT), *_within("aspp", "context", _ASPP)]
+            rules += within(f"conv{i + 1}.{k}", f"encoder.{i}.{k}", block)
+            rules += within(f"dconv{4 - i}.{k}", f"decoder.{i}.{k}", block)
+        rules += within(f"down{i + 1}.0", f"down.{i}.1", _SAME)
+        rules += within(f"up{4 - i}.1", f"up.{i}.conv", _SAME)
+        rules += within(f"natt{4 - i}", f"local.{i}", _LFT)
+        rules += within(f"skip{4 - i}", f"skips.{i}", (_SKIP_TOP, _SKIP_MIDDLE, _SKIP_MIDDLE, _SKIP_BOTTOM)[i])
+    return [*rules, *within("gft", "context", _GFT), *within("aspp", "context", _ASPP)]
 
 
 def _rename(rules: Rules) -> Callable[[str], str | None]:

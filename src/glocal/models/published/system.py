@@ -9,7 +9,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-__all__ = ["Component", "Converted", "Record", "Rules", "System", "UnknownComponentError", "apply_rules", "renamed"]
+__all__ = [
+    "Component",
+    "Converted",
+    "Record",
+    "Rules",
+    "System",
+    "UnknownComponentError",
+    "apply_rules",
+    "renamed",
+    "within",
+]
 
 
 class UnknownComponentError(LookupError):
@@ -39,6 +49,9 @@ class Converted:
     """Published tensors that the published network holds but never uses; nothing is lost without them."""
     unexpected: dict[str, Tensor] = field(default_factory=dict)
     """Tensors that no rule knows, by published name: with strict loading an error, otherwise left out and told."""
+    repeats_grey: tuple[str, ...] = ()
+    """Our names of the kernels whose inputs a published network fed with a single grey channel, repeated: summed over
+    the channels, they do the same to one."""
     notes: tuple[str, ...] = ()
     """What was done to get at the tensors, one sentence each."""
 
@@ -80,6 +93,12 @@ def apply_rules(name: str, rules: Rules) -> str | None:
         if match is not None:
             return None if ours is None else match.expand(ours)
     raise KeyError(name)
+
+
+def within(published: str, ours: str, rules: Rules) -> Rules:
+    """The rules of a part, for the whole: both names get the part's place in front (an empty one: nothing)."""
+    place = f"{ours}." if ours else ""
+    return [(rf"{re.escape(published)}\.{p}", None if r is None else place + r) for p, r in rules]
 
 
 def renamed(
