@@ -4,26 +4,37 @@ from glocal.nn.aspp import ASPP
 from glocal.nn.attention_gate import GroupedAttentionGate
 from glocal.nn.channel_affinity import ChannelAffinity
 from glocal.nn.conv_norm import ConvNorm
+from glocal.nn.conv_norm_relu import ConvNormReLU
 from glocal.nn.drop_path import DropPath, drop_path_rates
+from glocal.nn.dssa import DualSparseSelectionAttention
+from glocal.nn.fcn_head import FCNHead
 from glocal.nn.feature_transformers import GlobalFeatureTransformer, LocalFeatureTransformer
+from glocal.nn.fpn import FeaturePyramid
 from glocal.nn.gated_skip import GatedPyramidSkip
 from glocal.nn.global_attention import GlobalAttention
 from glocal.nn.inverted_residual import InvertedResidualMlp
 from glocal.nn.layer_norm import LayerNorm2d
 from glocal.nn.level_fusion import LevelFusion
+from glocal.nn.locally_enhanced import LocallyEnhancedAttention, PositionedBlock
 from glocal.nn.mlp import Mlp
 from glocal.nn.multi_branch import MultiBranchBlock
 from glocal.nn.multi_skip import MultiSkip
 from glocal.nn.multiplicative_pyramid import MultiplicativePyramid
 from glocal.nn.neighborhood import NeighborhoodAttention2d, neighborhood_attention
 from glocal.nn.pyramid import pyramid_pool
+from glocal.nn.pyramid_pooling import PyramidPooling
 from glocal.nn.pyramid_squeeze import PyramidSqueezeAttention
 from glocal.nn.reparam import BRANCHES, Branch, ReparamConv2d
+from glocal.nn.semantic_fpn import SemanticFPNHead
 from glocal.nn.spatial_bottleneck import SpatialBottleneckGate
+from glocal.nn.spatial_reduction import SpatialReductionAttention
+from glocal.nn.spm import GuidedLocalEnhancement, MultiScaleAggregation, StepwisePatchMerging, guided_attention
 from glocal.nn.squeeze_excitation import SqueezeExcitation
+from glocal.nn.star_dssa import StarDSSA
 from glocal.nn.swin import PatchMerging, SwinEncoder, swin_stage
 from glocal.nn.transformer import TransformerBlock
 from glocal.nn.two_path import TwoPathBlock
+from glocal.nn.upernet import UPerNetHead
 from glocal.nn.upsample import UpsampleConv
 from glocal.nn.window_attention import WindowAttention
 
@@ -33,31 +44,46 @@ __all__ = [
     "Branch",
     "ChannelAffinity",
     "ConvNorm",
+    "ConvNormReLU",
     "DropPath",
+    "DualSparseSelectionAttention",
+    "FCNHead",
+    "FeaturePyramid",
     "GatedPyramidSkip",
     "GlobalAttention",
     "GlobalFeatureTransformer",
     "GroupedAttentionGate",
+    "GuidedLocalEnhancement",
     "InvertedResidualMlp",
     "LayerNorm2d",
     "LevelFusion",
     "LocalFeatureTransformer",
+    "LocallyEnhancedAttention",
     "Mlp",
     "MultiBranchBlock",
+    "MultiScaleAggregation",
     "MultiSkip",
     "MultiplicativePyramid",
     "NeighborhoodAttention2d",
     "PatchMerging",
+    "PositionedBlock",
+    "PyramidPooling",
     "PyramidSqueezeAttention",
     "ReparamConv2d",
+    "SemanticFPNHead",
     "SpatialBottleneckGate",
+    "SpatialReductionAttention",
     "SqueezeExcitation",
+    "StarDSSA",
+    "StepwisePatchMerging",
     "SwinEncoder",
     "TransformerBlock",
     "TwoPathBlock",
+    "UPerNetHead",
     "UpsampleConv",
     "WindowAttention",
     "drop_path_rates",
+    "guided_attention",
     "neighborhood_attention",
     "pyramid_pool",
     "swin_stage",
