@@ -11,10 +11,13 @@ from glocal.nn.fcn_head import FCNHead
 from glocal.nn.feature_transformers import GlobalFeatureTransformer, LocalFeatureTransformer
 from glocal.nn.fpn import FeaturePyramid
 from glocal.nn.gated_skip import GatedPyramidSkip
+from glocal.nn.gates import ChannelGate, SpatialGate
 from glocal.nn.global_attention import GlobalAttention
+from glocal.nn.hff import HFF, BottleneckHFF
 from glocal.nn.inverted_residual import InvertedResidualMlp
 from glocal.nn.layer_norm import LayerNorm2d
 from glocal.nn.level_fusion import LevelFusion
+from glocal.nn.local_block import ConvNeXtBlock, LocalBlock
 from glocal.nn.locally_enhanced import LocallyEnhancedAttention, PositionedBlock
 from glocal.nn.mlp import Mlp
 from glocal.nn.multi_branch import MultiBranchBlock
@@ -37,12 +40,17 @@ from glocal.nn.two_path import TwoPathBlock
 from glocal.nn.upernet import UPerNetHead
 from glocal.nn.upsample import UpsampleConv
 from glocal.nn.window_attention import WindowAttention
+from glocal.nn.window_block import WindowBlock
 
 __all__ = [
     "ASPP",
     "BRANCHES",
+    "HFF",
+    "BottleneckHFF",
     "Branch",
     "ChannelAffinity",
+    "ChannelGate",
+    "ConvNeXtBlock",
     "ConvNorm",
     "ConvNormReLU",
     "DropPath",
@@ -57,6 +65,7 @@ __all__ = [
     "InvertedResidualMlp",
     "LayerNorm2d",
     "LevelFusion",
+    "LocalBlock",
     "LocalFeatureTransformer",
     "LocallyEnhancedAttention",
     "Mlp",
@@ -72,6 +81,7 @@ __all__ = [
     "ReparamConv2d",
     "SemanticFPNHead",
     "SpatialBottleneckGate",
+    "SpatialGate",
     "SpatialReductionAttention",
     "SqueezeExcitation",
     "StarDSSA",
@@ -82,6 +92,7 @@ __all__ = [
     "UPerNetHead",
     "UpsampleConv",
     "WindowAttention",
+    "WindowBlock",
     "drop_path_rates",
     "guided_attention",
     "neighborhood_attention",
