@@ -1,48 +1,65 @@
-"""``glocal predict``: segment images with a trained run."""
+"""``glocal predict``: segment or classify images with a trained run."""
 
 from __future__ import annotations
 
 import json
-import logging
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from glocal.cli._parser import Parser
 from glocal.errors import UserError, counted
 
 if TYPE_CHECKING:
-    from glocal.inference.files import FileResult
+    from glocal.inference import ClassifiedFile, Classifier, FileResult, Predictor
 
-log = logging.getLogger("glocal")
+__all__ = ["refuse_bad", "run", "told"]
 
 EXAMPLES = """
 glocal predict runs/polyps image.jpg --output masks
 glocal predict runs/polyps images/ more/*.png --output masks --overlay
 glocal predict runs/polyps/model slide.tif --output masks --tiling always
 glocal predict runs/polyps images/ --output masks --tta --probabilities --json
+glocal predict runs/lesions images/ --output lesions.csv        # a classifier
 glocal predict runs/polyps --output masks -- -odd-name.png
 """
+
+_SHOWN = 10
+"""Images at most whose classes are printed one by one."""
+
+
+class Outcome(Protocol):
+    """What became of one image, as far as the next two functions must know."""
+
+    @property
+    def error(self) -> str | None:
+        """Why nothing came of it: one line."""
+
+
+R = TypeVar("R", bound=Outcome)
 
 
 def _parser() -> Parser:
     parser = Parser(
         "predict",
-        "Segment images with a trained run. The mask of x.jpg is DIR/x.png, an indexed PNG of the size of the upright "
-        "image: the value of a pixel is its class. Folders are searched with their sub-folders, which are kept.",
+        "Segment or classify images with a trained run. Of a segmentation, the mask of x.jpg is OUT/x.png, an "
+        "indexed PNG of the size of the upright image: a pixel holds its class. A classifier writes a table, OUT.csv: "
+        "image, prediction, probability, and the probability of each class. Folders are searched with their "
+        "sub-folders, which are kept.",
         EXAMPLES,
     )
     parser.add_argument("run", type=str, metavar="RUN", help="run folder, or model folder")
     parser.add_argument("inputs", type=str, nargs="+", metavar="INPUT", help="image files, and folders of them")
-    parser.add_argument("--output", type=str, required=True, metavar="DIR", help="folder for the masks")
-    parser.add_argument("--overlay", action="store_true", help="also draw the masks on the images, in DIR/overlays")
+    parser.add_argument(
+        "--output", type=str, required=True, metavar="OUT", help="folder for the masks; of a classifier: a .csv file"
+    )
+    parser.add_argument("--overlay", action="store_true", help="also draw the masks on the images, in OUT/overlays")
     parser.add_argument(
         "--probabilities",
         action="store_true",
-        help="also write class probabilities (float16 .npz), in DIR/probabilities",
+        help="also write class probabilities (float16 .npz), in OUT/probabilities",
     )
     parser.add_argument("--tta", action="store_true", help="average over the flips that training had: slower, steadier")
     parser.add_argument(
@@ -55,12 +72,12 @@ def _parser() -> Parser:
         type=Literal["auto", "never", "always"],
         default="auto",
         help="images larger than the training size: cut into windows (always), stretched whole as in training (never), "
-        "or what the model was made for (auto)",
+        "or what the model was made for (auto); a classifier sees images whole",
     )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--threads", type=int, help="threads on a CPU")
     parser.add_argument("--batch_size", type=int, help="images the network sees at once (1 on a CPU, else 8)")
-    parser.add_argument("--overwrite", action="store_true", help="replace masks that are there")
+    parser.add_argument("--overwrite", action="store_true", help="replace masks or the table that are there")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON, alone on stdout")
     return parser
 
@@ -72,7 +89,17 @@ def run(arguments: list[str]) -> None:
         UserError: Nothing could be begun, or, after all good images are predicted, some could not be read.
     """
     given = _parser().parse_args(arguments)
-    from glocal.inference import Predictor, plan_files, predict_files
+    from glocal.inference import Predictor, load_predictor
+
+    predictor = load_predictor(given.run, device=given.device, threads=given.threads)
+    if isinstance(predictor, Predictor):
+        _segment(predictor, given)
+    else:
+        _classify(predictor, given)
+
+
+def _segment(predictor: Predictor, given: Any) -> None:
+    from glocal.inference import plan_files, predict_files
 
     jobs = plan_files(
         given.inputs,
@@ -81,7 +108,6 @@ def run(arguments: list[str]) -> None:
         probabilities=given.probabilities,
         overwrite=given.overwrite,
     )
-    predictor = Predictor.load(given.run, device=given.device, threads=given.threads)
     start = time.perf_counter()
     results = predict_files(
         predictor,
@@ -90,16 +116,46 @@ def run(arguments: list[str]) -> None:
         tiling=given.tiling,
         batch_size=given.batch_size,
     )
-    done = list(_told(results, len(jobs)))
+    done = list(told(results, len(jobs)))
     seconds = time.perf_counter() - start
     if given.json:
-        print(json.dumps([_facts(result, predictor.classes) for result in done], indent=2, ensure_ascii=False))
+        _print_json([_mask_facts(result, predictor.classes) for result in done])
     else:
-        _print_summary(done, Path(given.output), predictor.classes, seconds, predictor.network_seconds)
-    _refuse_bad(done, given.output)
+        good = [result for result in done if result.error is None]
+        _print_notes(result.notes for result in good)
+        if good:
+            print(f"{counted(len(good), 'mask')} in {given.output} ({_times(seconds, predictor.network_seconds)})")
+            print("values: " + ", ".join(f"{index} {name}" for index, name in enumerate(predictor.classes)))
+    refuse_bad(done, "mask", given.output)
 
 
-def _told(results: Iterator[FileResult], total: int) -> Iterator[FileResult]:
+def _classify(classifier: Classifier, given: Any) -> None:
+    from glocal.inference import classify_files, plan_table
+
+    if given.tiling == "always":
+        raise UserError("--tiling always: a classifier sees every image whole; leave it out")
+    for name, cure in (("overlay", "`glocal explain` draws maps"), ("probabilities", "the table has them")):
+        if given[name]:
+            raise UserError(f"--{name} goes with a segmentation, and {given.run} is a classifier: {cure}")
+    images = plan_table(given.inputs, given.output, overwrite=given.overwrite)
+    start = time.perf_counter()
+    results = classify_files(
+        classifier, images, given.output, tta=given.tta_views or given.tta, batch_size=given.batch_size
+    )
+    done = list(told(results, len(images)))
+    seconds = time.perf_counter() - start
+    if given.json:
+        _print_json([_class_facts(result, classifier.classes) for result in done])
+    else:
+        good = [result for result in done if result.error is None]
+        _print_notes(result.notes for result in good)
+        _print_classes(good, classifier.classes)
+        if good:
+            print(f"{counted(len(good), 'image')} in {given.output} ({_times(seconds, classifier.network_seconds)})")
+    refuse_bad(done, "prediction", given.output)
+
+
+def told(results: Iterator[R], total: int, what: str = "predicting") -> Iterator[R]:
     """The results as they come, with a bar where someone is looking, and errors said at once."""
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
@@ -107,25 +163,44 @@ def _told(results: Iterator[FileResult], total: int) -> Iterator[FileResult]:
     console = Console(stderr=True)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        for result in bar.track(results, total, description="predicting"):
+        for result in bar.track(results, total, description=what):
             if result.error is not None and total > 1:
                 bar.console.out(f"glocal: {result.error}", highlight=False)
             yield result
 
 
-def _print_summary(
-    done: Sequence[FileResult], output: Path, classes: Sequence[str], seconds: float, network: float
-) -> None:
-    good = [result for result in done if result.error is None]
-    for note, count in Counter(note for result in good for note in result.notes).most_common():
+def _times(seconds: float, network: float) -> str:
+    return f"{seconds:.1f} s, {100 * network / seconds:.0f} % of it in the network"
+
+
+def _print_notes(notes: Iterator[tuple[str, ...]]) -> None:
+    for note, count in Counter(note for one in notes for note in one).most_common():
         print(f"{counted(count, 'image')}: {note}", file=sys.stderr)
-    if good:
-        share = f"{100 * network / seconds:.0f} % of it in the network"
-        print(f"{counted(len(good), 'mask')} in {output} ({seconds:.1f} s, {share})")
-        print("values: " + ", ".join(f"{index} {name}" for index, name in enumerate(classes)))
 
 
-def _facts(result: FileResult, classes: Sequence[str]) -> dict[str, Any]:
+def _print_classes(good: Sequence[ClassifiedFile], classes: Sequence[str]) -> None:
+    """Of a few images each, of many how often each class was predicted."""
+    if len(good) <= _SHOWN:
+        for result in good:
+            print(f"{result.image}: {_said(result.prediction) or 'none'} ({result.probability:.3f})")
+        return
+    names = Counter(name for result in good for name in _names(result.prediction))
+    print("predicted: " + ", ".join(f"{names[name]} {name}" for name in classes))
+
+
+def _names(prediction: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (prediction,) if isinstance(prediction, str) else prediction or ()
+
+
+def _said(prediction: str | tuple[str, ...] | None) -> str:
+    return ", ".join(_names(prediction))
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _mask_facts(result: FileResult, classes: Sequence[str]) -> dict[str, Any]:
     job = result.job
     if result.error is not None:
         return {"image": str(job.image), "error": result.error}
@@ -140,11 +215,35 @@ def _facts(result: FileResult, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _refuse_bad(done: Sequence[FileResult], output: str) -> None:
-    bad = [result for result in done if result.error is not None]
+def _class_facts(result: ClassifiedFile, classes: Sequence[str]) -> dict[str, Any]:
+    if result.probabilities is None:
+        return {"image": str(result.image), "error": result.error}
+    return {
+        "image": str(result.image),
+        "prediction": result.prediction,
+        "probability": result.probability,
+        "probabilities": dict(zip(classes, result.probabilities.tolist(), strict=True)),
+        "notes": list(result.notes),
+    }
+
+
+def refuse_bad(done: Sequence[Outcome], what: str, where: str) -> None:
+    """End the command with one line if some images could not be read.
+
+    Args:
+        done: Of all images.
+        what: What is made of an image, in the singular.
+        where: Where it went.
+
+    Raises:
+        UserError: Some could not.
+    """
+    bad = [result.error for result in done if result.error is not None]
     if not bad:
         return
     if len(done) == 1:
-        raise UserError(bad[0].error)
-    rest = f"the masks of the other {len(done) - len(bad)} are in {output}" if len(bad) < len(done) else "no mask made"
+        raise UserError(bad[0])
+    rest = (
+        f"the {what}s of the other {len(done) - len(bad)} are in {where}" if len(bad) < len(done) else f"no {what} made"
+    )
     raise UserError(f"{len(bad)} of {len(done)} images could not be read, as said above; {rest}")

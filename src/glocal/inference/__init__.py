@@ -12,32 +12,39 @@ if TYPE_CHECKING:
     from glocal.inference.prediction import Prediction
     from glocal.inference.predictor import Predictor, load_predictor
     from glocal.inference.scoring import evaluate_run, evaluation_folder
+    from glocal.inference.table import ClassifiedFile, classify_files, plan_table
 
 __all__ = [
     "Classification",
+    "ClassifiedFile",
     "Classifier",
     "FileResult",
     "Prediction",
     "Predictor",
+    "classify_files",
     "evaluate_masks",
     "evaluate_run",
     "evaluation_folder",
     "load_predictor",
     "plan_files",
+    "plan_table",
     "predict_files",
 ]
 
 _HOMES = {
     "Classification": "classifier",
+    "ClassifiedFile": "table",
     "Classifier": "classifier",
     "FileResult": "files",
     "Prediction": "prediction",
     "Predictor": "predictor",
+    "classify_files": "table",
     "evaluate_masks": "mask_scoring",
     "evaluate_run": "scoring",
     "evaluation_folder": "scoring",
     "load_predictor": "predictor",
     "plan_files": "files",
+    "plan_table": "table",
     "predict_files": "files",
 }
 

@@ -101,8 +101,8 @@ class BasePredictor(ABC, Generic[Outcome]):
         merged = deployed(network) if deploy and not record.deployed else network.eval()
         self.network = merged.to(self.device)
         steps = record.preprocessing
-        self._mean = torch.tensor(steps.mean, device=self.device).view(1, -1, 1, 1)
-        self._std = torch.tensor(steps.std, device=self.device).view(1, -1, 1, 1)
+        self._mean = torch.tensor(steps.mean, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
+        self._std = torch.tensor(steps.std, dtype=torch.float32, device=self.device).view(1, -1, 1, 1)
 
     @classmethod
     def load(cls, source: str | Path, *, device: str = "auto", deploy: bool = True, threads: int | None = None) -> Self:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glocal.inference.predictor import Predictor, Tiling
     from glocal.inference.tta import TTA
 
-__all__ = ["FileJob", "FileResult", "plan_files", "predict_files"]
+__all__ = ["FileJob", "FileResult", "find_images", "plan_files", "predict_files", "require_folder"]
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ def plan_files(
             image or, without ``overwrite``, any file; or ``output`` cannot be a folder.
     """
     output = Path(output)
-    _require_folder(output)
+    require_folder(output, "masks")
     taken: dict[Path, Path] = {}
-    for image, relative in _images(inputs, output):
+    for image, relative in find_images(inputs, output):
         mask = output / relative.parent / f"{relative.stem}.png"
         other = taken.setdefault(mask, image)
         if not _same(other, image):
@@ -102,16 +102,32 @@ def plan_files(
     return jobs
 
 
-def _require_folder(output: Path) -> None:
-    present = next(path for path in (output, *output.absolute().parents) if os.path.lexists(path))
+def require_folder(folder: Path, what: str) -> None:
+    """Refuse a folder that is none, or in which nothing may be made; it need not be there yet.
+
+    Args:
+        folder: Where files will be written.
+        what: What they are, in the plural.
+
+    Raises:
+        UserError: It, or what is there of its path, is no folder or may not be written.
+    """
+    present = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
     if not present.is_dir():
-        raise UserError(f"{present}: not a folder, so masks cannot go to {output}; choose another --output")
+        raise UserError(f"{present}: not a folder, so {what} cannot go to {folder}; choose another --output")
     if not os.access(present, os.W_OK | os.X_OK):
         raise UserError(f"{present}: no permission to write there; choose another --output")
 
 
-def _images(inputs: Sequence[str | Path], output: Path) -> Iterator[tuple[Path, Path]]:
-    """Every image, and its place relative to the folder it was named by."""
+def find_images(inputs: Sequence[str | Path], output: Path) -> Iterator[tuple[Path, Path]]:
+    """Every image of files and folders, and its place relative to the folder it was named by.
+
+    Folders are searched with their sub-folders for files with the endings of images; hidden ones and ``output`` are
+    left out.
+
+    Raises:
+        UserError: A folder without images, or one that cannot be listed.
+    """
     for given in map(Path, inputs):
         if not given.is_dir():
             yield given, Path(given.name)
