@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from glocal.cli._parser import Parser
 from glocal.errors import UserError, counted, nearest
@@ -30,6 +31,9 @@ COMMANDS = {
 
 SHOWN = 5
 """Findings of one kind, and files of one finding, that are printed; --json lists all."""
+
+Task: TypeAlias = Literal["segmentation", "classification"]
+TASK_HELP = "segmentation or classification, where both are possible; default: segmentation where there are masks"
 
 COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
@@ -67,11 +71,13 @@ def _inspect(arguments: list[str]) -> None:
         """
         glocal data inspect polyps
         glocal data inspect polyps --contact_sheet polyps.png     # then look at it
+        glocal data inspect breast --task classification          # masks, and classes in cases.csv
         glocal data inspect polyps --json | jq '.findings[] | select(.severity == "error")'
         glocal data inspect -- -odd-name                          # a name that begins with a dash
         """,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the data set")
+    parser.add_argument("--task", type=Task | None, help=TASK_HELP)
     parser.add_argument("--splits", type=Path, help="check this splits.json, too; default: the one in DIR, if any")
     parser.add_argument("--contact_sheet", type=Path, help="write images with their masks drawn in to this PNG or JPEG")
     parser.add_argument("--tiles", type=int, default=24, help="most images on the contact sheet")
@@ -82,7 +88,7 @@ def _inspect(arguments: list[str]) -> None:
     from glocal.data.inspect import inspect_dataset
 
     with _progress("reading images and masks") as progress:
-        inspection = inspect_dataset(given.folder, given.splits, progress)
+        inspection = inspect_dataset(given.folder, given.splits, progress, given.task)
     if given.contact_sheet is not None:
         shown, _ = write_contact_sheet(inspection.dataset, given.contact_sheet, given.tiles)
     if given.json:
@@ -100,7 +106,8 @@ def _print_inspection(inspection: Inspection) -> None:
     from rich.markup import escape
 
     console = Console(highlight=False, emoji=False)
-    console.print(f"[bold]{escape(str(inspection.root))}[/bold]: {inspection.task}, {escape(inspection.layout)}")
+    task = "multi-label classification" if inspection.multi_label else inspection.task
+    console.print(f"[bold]{escape(str(inspection.root))}[/bold]: {task}, {escape(inspection.layout)}")
     for note in inspection.notes:
         console.print(f"  {escape(note)}")
     console.print(_facts_table(inspection))
@@ -177,9 +184,11 @@ def _splits(arguments: list[str]) -> None:
         glocal data splits polyps
         glocal data splits polyps --fractions '[0.7, 0.1, 0.2]' --seed 1 --output polyps-70.json
         glocal data splits polyps --folds 5 --output polyps-5fold.json
+        glocal data splits breast --task classification --output breast-classes.json
         """,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="the data set")
+    parser.add_argument("--task", type=Task | None, help=TASK_HELP)
     parser.add_argument("--seed", type=int, help="seed of the draw (0)")
     parser.add_argument("--fractions", type=list[float], help="shares of train, val and test ('[0.8, 0.1, 0.1]')")
     parser.add_argument("--folds", type=int, help="cross-validation with so many folds beside the test part")
@@ -190,7 +199,7 @@ def _splits(arguments: list[str]) -> None:
 
     from glocal.data import open_dataset, open_splits
 
-    dataset = open_dataset(given.folder)
+    dataset = open_dataset(given.folder, given.task)
     with _progress("reading masks") as progress:
         dataset.scan(progress)
     path = given.output or given.folder / "splits.json"
@@ -207,7 +216,8 @@ def _print_splits(path: Path, dataset: Dataset, splits: Splits) -> None:
     from rich.table import Table
 
     table = Table("part", header_style="bold")
-    strata = sorted({case.stratum for case in dataset.cases if case.stratum})
+    of_class = dataset.task == "classification"
+    strata = dataset.classes if of_class else sorted({case.stratum for case in dataset.cases if case.stratum})
     for title in ("cases", "groups", *strata):
         table.add_column(escape(title), justify="right")
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
@@ -215,7 +225,9 @@ def _print_splits(path: Path, dataset: Dataset, splits: Splits) -> None:
         parts = {f"fold {number} val": fold.val for number, fold in enumerate(splits.folds)} | {"test": splits.test}
     for name, ids in parts.items():
         cases = dataset.select(ids)
-        counts = [sum(case.stratum == stratum for case in cases) for stratum in strata]
+        members = Counter(dataset.classes[label] for case in cases for label in case.labels)
+        members = members if of_class else Counter(case.stratum for case in cases if case.stratum)
+        counts = [members[stratum] for stratum in strata]
         table.add_row(name, str(len(cases)), str(len({case.group for case in cases})), *map(str, counts))
     console = Console(highlight=False, emoji=False)
     origin = "came with the data" if splits.ready_made else f"seed {splits.seed}"

@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 __all__ = ["allocate"]
 
 
-def allocate(groups: Mapping[str, Counter[str]], shares: Sequence[float], seed: int) -> list[list[str]]:
+def allocate(
+    groups: Mapping[str, Counter[str]],
+    shares: Sequence[float],
+    seed: int,
+    sizes: Mapping[str, int] | None = None,
+) -> list[list[str]]:
     """Share out groups among parts, stratified, never splitting one.
 
     The largest groups come first, each to the part where it lowers the squared deviation from the wanted numbers most:
@@ -21,6 +26,7 @@ def allocate(groups: Mapping[str, Counter[str]], shares: Sequence[float], seed: 
         groups: Name -> number of cases in each stratum.
         shares: Wanted share of all cases for each part; the sum is 1. A part with a share of 0 stays empty.
         seed: Any whole number.
+        sizes: Cases in each group, where a case may be in several strata. Default: the sum of its numbers.
 
     Returns:
         The names in each part, sorted. Every part with a share has at least one.
@@ -31,11 +37,11 @@ def allocate(groups: Mapping[str, Counter[str]], shares: Sequence[float], seed: 
     wanted = [part for part, share in enumerate(shares) if share > 0]
     if len(groups) < len(wanted):
         raise ValueError(f"{len(groups)} groups for {len(wanted)} parts")
-    sizes = {name: sum(counts.values()) for name, counts in groups.items()}
+    sizes = {name: counts.total() for name, counts in groups.items()} if sizes is None else sizes
     total = Counter[str]()
     for counts in groups.values():
         total.update(counts)
-    number = total.total()
+    number = sum(sizes.values())
     order = sorted(groups, key=lambda name: (-sizes[name], _draw(seed, name), name))
     placed: list[Counter[str]] = [Counter() for _ in shares]
     filled = [0] * len(shares)

@@ -197,11 +197,15 @@ class _Doctor:
     def classes(self) -> Iterator[Finding]:
         """Classes that never occur, or hardly."""
         if self.dataset.task == "classification":
-            labels = Counter(fact.case.label for fact in self.facts if not fact.errors)
+            usable = [fact for fact in self.facts if not fact.errors]
+            labels = Counter(label for fact in usable for label in fact.case.labels)
             for index, name in enumerate(self.names):
                 if 0 < labels[index] < 3:
                     text = f"class {name!r} has {counted(labels[index], 'image')}: not one for each part of a split"
                     yield Finding("rare class", "warning", text, "add images or leave the class out", ())
+            bare = [fact for fact in usable if not fact.case.labels]
+            text, cure = f"of {len(usable)} without any class", "right if nothing is to be seen there"
+            yield from self._some("no class", "note", "image", bare, text, cure)
             return
         total: Counter[int] = Counter()
         for fact in self.facts:

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glocal.data.cases import Case, Dataset, Progress
 from glocal.data.resize import image_at, label_at
@@ -23,6 +24,8 @@ BATCH = 64
 
 Depth: TypeAlias = type[np.uint8] | type[np.uint16]
 """Type of all images of a cache."""
+
+LabelType: TypeAlias = type[np.uint8] | type[np.int64] | type[np.float32]
 
 
 def threads() -> int:
@@ -71,13 +74,23 @@ class Job:
             notes = (*notes, "colour reduced to grey")
         image = image_at(picture, self.size, self.channels)
         if self.dataset.task == "classification":
-            return image, np.int64(case.label), notes  # type: ignore[arg-type]  # a classification case has one
+            return image, self._class_label(case), notes
         return image, label_at(self.dataset.read_label(case), self.size), notes
 
-    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...], type[np.uint8] | type[np.int64]]:
+    def _class_label(self, case: Case) -> np.int64 | NDArray[np.float32]:
+        """The class index, or for a multi-label set ``(K,)`` with 1 for each class that is present."""
+        if not self.dataset.multi_label:
+            return np.int64(case.labels[0])
+        present = np.zeros(len(self.dataset.classes), np.float32)
+        present[list(case.labels)] = 1
+        return present
+
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...], LabelType]:
         """Shape of the images, and shape and type of the labels."""
         count = len(self.cases)
         images = (count, self.channels, *self.size)
+        if self.dataset.multi_label:
+            return images, (count, len(self.dataset.classes)), np.float32
         if self.dataset.task == "classification":
             return images, (count,), np.int64
         return images, (count, *self.size), np.uint8

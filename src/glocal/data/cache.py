@@ -44,7 +44,8 @@ class Item(TypedDict):
     """One case as a network takes it, before normalisation.
 
     ``image`` (C, H, W) ``uint8``, or ``int32`` from 16-bit images: divide by :attr:`CachedCases.scale`.
-    ``label`` (H, W) ``uint8`` class indices, or one class index for classification. ``index`` into the cases.
+    ``label`` (H, W) ``uint8`` class indices; for classification one class index, or of a multi-label set
+    (K,) ``float32`` with 1 for each class that is present. ``index`` into the cases.
     """
 
     image: torch.Tensor
@@ -116,6 +117,7 @@ def _key(dataset: Dataset, cases: Sequence[Case], size: Size, channels: int) -> 
     encoding = dataset.encoding
     digest = hashlib.sha256()
     facts = [FORMAT, dataset.fingerprint, encoding.to_json() if encoding else None, list(size), channels]
+    facts += [len(dataset.classes)] if dataset.multi_label else []
     digest.update(json.dumps(facts).encode())
     for case in cases:
         stamps = [path.stat().st_mtime_ns for path in (case.image, *case.masks)]
@@ -147,7 +149,8 @@ def estimate_cache(
     _check(cases, size, channels)
     depth = read_image(cases[0].image).pixels.itemsize
     pixels = len(cases) * size[0] * size[1]
-    number = pixels * channels * depth + (pixels if dataset.task == "segmentation" else 8 * len(cases))
+    a_label = 4 * len(dataset.classes) if dataset.multi_label else 8
+    number = pixels * channels * depth + (pixels if dataset.task == "segmentation" else a_label * len(cases))
     if in_memory:
         return CacheEstimate(len(cases), size, channels, number, None, _available(None), False)
     caches = default_folder() if folder is None else Path(folder).expanduser()
@@ -185,8 +188,8 @@ class CachedCases(TorchDataset[Item]):
         return self._mapped()[0]
 
     @property
-    def labels(self) -> NDArray[np.uint8] | NDArray[np.int64]:
-        """All labels: ``(N, H, W)`` class indices ``uint8``, or ``(N,)`` ``int64`` for classification."""
+    def labels(self) -> NDArray[np.uint8] | NDArray[np.int64] | NDArray[np.float32]:
+        """``(N, H, W)`` ``uint8`` class indices; else ``(N,)`` ``int64``, multi-label ``(N, K)`` ``float32``."""
         return self._mapped()[1]
 
     def __len__(self) -> int:

@@ -39,16 +39,23 @@ class Case:
     image: Path
     masks: tuple[Path, ...] = ()
     """Segmentation: one mask, or several that are united."""
-    label: int | None = None
-    """Classification: the class index."""
+    label: int | tuple[int, ...] | None = None
+    """Classification: the class index; in a multi-label set the indices of the classes present, perhaps none."""
     group: str = ""
     """What must not be split between train and test; cases that belong to nothing larger have a group of their own."""
     split: Part | None = None
     """The part a ready-made split puts it in."""
     stratum: str | None = None
-    """A class of the whole image known beside the masks (benign, malignant, normal): splits keep its proportions."""
+    """A class of the whole image (benign, malignant, normal), several joined by ``|``: splits keep its proportions."""
     spacing: tuple[float, float] | None = None
     """Size of a pixel (height, width) in mm, where it is known."""
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """Classification: the indices of all classes of the case, one or several or none."""
+        if self.label is None:
+            return ()
+        return (self.label,) if isinstance(self.label, int) else self.label
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,8 @@ class Dataset:
     problems: tuple[Problem, ...] = ()
     class_names: tuple[str, ...] = ()
     """Classification: the names of the classes."""
+    multi_label: bool = False
+    """Classification: an image may show several classes, or none."""
     declared: Declared | None = None
     _facts: dict[Path, MaskFacts] = field(default_factory=dict, repr=False, compare=False)
     _given: Encoding | None = None
@@ -202,6 +211,10 @@ class Dataset:
                 raise UserError(size_mismatch(path, mask.size, case.image, size))
             np.maximum(label, encoding.apply(mask, path), out=label)
         return label
+
+    def label_name(self, case: Case) -> str:
+        """The class of a classification case in words; of a multi-label set all that are present, or ``"none"``."""
+        return " + ".join(self.classes[index] for index in case.labels) or "none"
 
     def foreground(self, case: Case) -> float:
         """Share of the pixels of a segmentation case that are not background, from :meth:`scan`; in [0, 1].

@@ -110,7 +110,7 @@ def _tile(dataset: Dataset, case: Case, problems: list[str]) -> Image.Image:
 
 
 def _caption(dataset: Dataset, case: Case) -> str:
-    return case.id if case.label is None else f"{case.id}: {dataset.classes[case.label]}"
+    return case.id if case.label is None else f"{case.id}: {dataset.label_name(case)}"
 
 
 def _legend(dataset: Dataset) -> list[tuple[str, tuple[int, int, int]]]:

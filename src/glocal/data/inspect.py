@@ -10,7 +10,7 @@ from typing import Any
 
 from glocal.data._case_facts import CaseFacts, case_facts
 from glocal.data._findings import Finding, find_problems
-from glocal.data.cases import Dataset, Progress
+from glocal.data.cases import Dataset, Progress, Task
 from glocal.data.layouts import open_dataset
 from glocal.data.splits import read_splits
 from glocal.errors import UserError
@@ -43,6 +43,7 @@ class Inspection:
         notes: How names and mask values were understood.
         cases: Cases recognised.
         usable: Of those, with a readable image and label.
+        multi_label: Classification: an image may show several classes, or none.
         masks: Mask files.
         groups: Groups (patients, videos); as many as cases if none are known.
         classes: How often each class occurs; empty if the mask values have no clear meaning.
@@ -59,6 +60,7 @@ class Inspection:
     notes: tuple[str, ...]
     cases: int
     usable: int
+    multi_label: bool
     masks: int
     groups: int
     classes: tuple[ClassCount, ...]
@@ -79,6 +81,7 @@ class Inspection:
             "notes": list(self.notes),
             "cases": self.cases,
             "usable": self.usable,
+            "multi_label": self.multi_label,
             "masks": self.masks,
             "groups": self.groups,
             "classes": [asdict(count) for count in self.classes],
@@ -91,7 +94,12 @@ class Inspection:
         }
 
 
-def inspect_dataset(root: str | Path, splits: str | Path | None = None, progress: Progress | None = None) -> Inspection:
+def inspect_dataset(
+    root: str | Path,
+    splits: str | Path | None = None,
+    progress: Progress | None = None,
+    task: Task | None = None,
+) -> Inspection:
     """Read every image and mask of a folder once and say what is there and what is wrong with it.
 
     A bad file becomes a finding and does not stop the inspection.
@@ -100,11 +108,12 @@ def inspect_dataset(root: str | Path, splits: str | Path | None = None, progress
         root: The folder.
         splits: A ``splits.json`` to check against the data; default: the one in the folder, if there is one.
         progress: Called with (done, all) as masks and then images are read.
+        task: As :func:`~glocal.data.layouts.open_dataset`.
 
     Raises:
         UserError: Nothing was recognised in the folder, or it cannot be listed.
     """
-    dataset = open_dataset(root)
+    dataset = open_dataset(root, task)
     masks = {mask for case in dataset.cases for mask in case.masks}
     steps = len(masks) + len(dataset.cases)
     dataset.scan(None if progress is None else lambda done, _: progress(done, steps))
@@ -130,6 +139,7 @@ def inspect_dataset(root: str | Path, splits: str | Path | None = None, progress
         notes=notes,
         cases=len(dataset.cases),
         usable=len(usable),
+        multi_label=dataset.multi_label,
         masks=len(masks),
         groups=len({case.group for case in dataset.cases}),
         classes=_class_counts(dataset, names, usable),
@@ -164,7 +174,7 @@ def _parts(dataset: Dataset, path: str | Path | None) -> tuple[dict[str, str], l
 
 def _class_counts(dataset: Dataset, names: tuple[str, ...], usable: list[CaseFacts]) -> tuple[ClassCount, ...]:
     if dataset.task == "classification":
-        labels = Counter(fact.case.label for fact in usable)
+        labels = Counter(label for fact in usable for label in fact.case.labels)
         total = max(1, len(usable))
         return tuple(ClassCount(i, name, labels[i], None, labels[i] / total) for i, name in enumerate(names))
     pixels: Counter[int] = Counter()

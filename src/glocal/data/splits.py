@@ -105,6 +105,8 @@ def make_splits(
 ) -> Splits:
     """Divide a data set by group, stratified by class or by how much of the image is foreground.
 
+    In a multi-label set every class, and the images without any, keep their proportions, as far as groups allow.
+
     A split the data set came with is kept; a part it lacks (val, test) is taken out of its train part, and said so.
     The result depends on the cases, their groups and the seed, not on the file system or the platform.
 
@@ -151,25 +153,27 @@ def _sorted(ids: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(ids, key=natural))
 
 
-def _strata(dataset: Dataset) -> dict[str, str]:
+def _strata(dataset: Dataset) -> dict[str, tuple[str, ...]]:
     """What to keep the proportions of: the class of the image if known, otherwise four levels of foreground."""
+    if dataset.multi_label:
+        return {case.id: tuple(map(str, case.labels)) or ("none",) for case in dataset.cases}
     if dataset.task == "classification" or all(case.stratum for case in dataset.cases):
-        return {case.id: str(case.stratum) for case in dataset.cases}
+        return {case.id: (str(case.stratum),) for case in dataset.cases}
     share = {case.id: dataset.foreground(case) for case in dataset.cases}
     filled = np.array(sorted(value for value in share.values() if value > 0))
     levels = np.quantile(filled, (1 / 3, 2 / 3)) if len(filled) else np.zeros(2)
-    return {id: str(int(np.searchsorted(levels, value))) if value > 0 else "empty" for id, value in share.items()}
+    return {id: (str(int(np.searchsorted(levels, value))) if value > 0 else "empty",) for id, value in share.items()}
 
 
 def _share_out(
-    dataset: Dataset, ids: Iterable[str], shares: Sequence[float], seed: int, strata: Mapping[str, str]
+    dataset: Dataset, ids: Iterable[str], shares: Sequence[float], seed: int, strata: Mapping[str, tuple[str, ...]]
 ) -> list[list[str]]:
     members: dict[str, list[str]] = defaultdict(list)
     for case in dataset.select(ids):
         members[case.group].append(case.id)
-    groups = {group: Counter(strata[id] for id in inside) for group, inside in members.items()}
+    groups = {group: Counter(name for id in inside for name in strata[id]) for group, inside in members.items()}
     try:
-        parts = allocate(groups, shares, seed)
+        parts = allocate(groups, shares, seed, {group: len(inside) for group, inside in members.items()})
     except ValueError:
         needed = sum(share > 0 for share in shares)
         raise UserError(
@@ -185,7 +189,7 @@ def _complete(
     free: Sequence[str],
     shares: tuple[float, float, float],
     seed: int,
-    strata: Mapping[str, str],
+    strata: Mapping[str, tuple[str, ...]],
     notes: list[str],
 ) -> dict[Part, list[str]]:
     """A ready-made split with the parts it lacks."""
@@ -195,7 +199,7 @@ def _complete(
     if free:
         raise UserError(
             f"{dataset.root}: {counted(len(free), 'case')} ({free[0]}, …) in no part of the data set's own split; "
-            "complete the column 'split' of cases.csv, or move the images into one of its folders"
+            "complete the column 'split' of the table, or move the images into one of its folders"
         )
     lacking = [part for part, share in zip(_PARTS, shares, strict=True) if share > 0 and not parts[part]]
     if not parts["train"]:
