@@ -12,7 +12,7 @@ from glocal.errors import optional_import
 from glocal.evaluation.page import Markup, element
 from glocal.evaluation.thumbnails import Thumbnail
 
-__all__ = ["draw"]
+__all__ = ["draw", "picture"]
 
 _MOST_POINTS = 20_000
 
@@ -30,18 +30,26 @@ def draw(thumbnail: Thumbnail, label: str) -> Markup:
         UserError: Pillow or matplotlib is not installed.
     """
     image, prediction, truth = thumbnail.unpack()
-    height, width = truth.shape
-    picture = element(
-        "image",
-        href=_jpeg(image),
-        width=str(width),
-        height=str(height),
-        preserveAspectRatio="none",
-    )
     paths = [
         element("path", d=_outlines(labels), class_=role) for labels, role in ((truth, "truth"), (prediction, "guess"))
     ]
-    return element("svg", picture, *paths, viewBox=f"0 0 {width} {height}", role="img", aria_label=label)
+    return picture(image, label, *paths)
+
+
+def picture(image: NDArray[np.uint8], label: str, *over: Markup) -> Markup:
+    """Return an ``<svg>`` of an image.
+
+    Args:
+        image: ``(H, W, 3)``.
+        label: What is to be read where pictures cannot be seen.
+        over: Elements drawn over it, a pixel being 1 wide.
+
+    Raises:
+        UserError: Pillow is not installed.
+    """
+    height, width = image.shape[:2]
+    pixels = element("image", href=_jpeg(image), width=str(width), height=str(height), preserveAspectRatio="none")
+    return element("svg", pixels, *over, viewBox=f"0 0 {width} {height}", role="img", aria_label=label)
 
 
 def _jpeg(image: NDArray[np.uint8]) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +10,17 @@ import numpy as np
 from glocal.errors import counted
 from glocal.evaluation import figures, overlays
 from glocal.evaluation.metrics import METRICS, OVERLAP_METRICS, Metric
-from glocal.evaluation.page import Markup, document, element, join, table
+from glocal.evaluation.page import Markup, element, join, table
+from glocal.evaluation.report_parts import (
+    NONE,
+    confusion,
+    document_of,
+    manifest_table,
+    notes_list,
+    number,
+    number_range,
+    published,
+)
 from glocal.evaluation.statistics import with_class_means
 
 if TYPE_CHECKING:
@@ -25,7 +34,6 @@ _MOST_CONFUSED = 40
 _HEADLINE = ("dice", "iou", "hd95", "assd", "nsd")
 _COARSE = ("specificity", "accuracy")
 """Close to 1 for any small structure: in the tables of classes, but not worth a plot."""
-_NONE = "–"
 
 
 def render(
@@ -38,7 +46,10 @@ def render(
     """
     sections = [
         ("Per class", _per_class(evaluation)),
-        ("Published convention", _published(evaluation)),
+        (
+            "Published convention",
+            published(evaluation.summary["published"], "per image, foreground", "per_image_foreground"),
+        ),
         ("Distributions", _distributions(evaluation)),
         ("Worst, median and best cases", _gallery(evaluation)),
         ("Training curves", figures.curves(history)),
@@ -46,31 +57,23 @@ def render(
         ("Empty masks", _empty(evaluation)),
         ("All cases", _cases(evaluation)),
         ("How to read the numbers", _reading(evaluation)),
-        ("Manifest", _manifest(manifest)),
+        ("Manifest", manifest_table(manifest)),
     ]
-    shown = [(f"s{index}", name, content) for index, (name, content) in enumerate(sections) if content]
-    links = [element("li", element("a", name, href=f"#{key}")) for key, name, _ in shown]
-    return document(
-        title,
-        element("header", element("h1", title), _subtitle(evaluation)),
-        _headline(evaluation),
-        _notes(evaluation),
-        element("nav", element("ul", *links), aria_label="Sections"),
-        *(element("section", element("h2", name), content, id=key) for key, name, content in shown),
-    )
+    return document_of(title, _subtitle(evaluation), [_headline(evaluation), _notes(evaluation)], sections)
 
 
 def _format(value: float | None, metric: Metric | None = None) -> str:
-    if value is None or np.isnan(value):
-        return _NONE
-    digits = 2 if metric is not None and metric.kind == "distance" else 3
-    value = round(value, digits) + 0.0  # no negative zero
-    sign = "+" if metric is not None and metric.direction == 0 and value else ""
-    return f"{value:{sign}.{digits}f}".replace("-", "−")
+    return number(value, **_style(metric))
 
 
-def _interval(ends: Sequence[float | None], metric: Metric | None = None) -> str:
-    return f"[{_format(ends[0], metric)}, {_format(ends[1], metric)}]" if ends[0] is not None else "no interval"
+def _interval(ends: Sequence[float | None], metric: Metric) -> str:
+    return number_range(ends, **_style(metric))
+
+
+def _style(metric: Metric | None) -> dict[str, Any]:
+    if metric is None:
+        return {}
+    return {"digits": 2 if metric.kind == "distance" else 3, "signed": metric.direction == 0}
 
 
 def _label(metric: Metric, evaluation: Evaluation) -> str:
@@ -124,7 +127,7 @@ def _notes(evaluation: Evaluation) -> Markup:
         )
     if evaluation.summary["conventions"]["interval"]["clusters"] < 10:
         notes.append("fewer than 10 independent cases or groups: the intervals are rough, and too narrow on average")
-    return element("ul", *(element("li", note) for note in notes), class_="notes") if notes else Markup("")
+    return notes_list(notes)
 
 
 def _per_class(evaluation: Evaluation) -> Markup:
@@ -155,7 +158,7 @@ def _statistics_table(
 
 def _statistics(facts: Mapping[str, Any], metric: Metric) -> Markup:
     if facts["mean"] is None:
-        return Markup(_NONE)
+        return Markup(NONE)
     left_out = [element("small", f"{facts['n_undefined']} left out")] if facts["n_undefined"] else []
     return join(
         [
@@ -166,26 +169,6 @@ def _statistics(facts: Mapping[str, Any], metric: Metric) -> Markup:
             *left_out,
         ]
     )
-
-
-def _published(evaluation: Evaluation) -> Markup | None:
-    facts = evaluation.summary["published"]
-    if facts is None:
-        return None
-    rows = [
-        [
-            f"{figure['name']} ({figure['unit']})" if figure["unit"] else figure["name"],
-            _format(figure["value"]),
-            _format(figure["per_image_foreground"]),
-            f"{figure['n']}" + (f" ({figure['n_undefined']} left out)" if figure["n_undefined"] else ""),
-            element("span", figure["definition"]),
-        ]
-        for figure in facts["figures"]
-    ]
-    headers = ["metric", "as published", "per image, foreground", "n", "definition of “as published”"]
-    remarks = element("ul", *(element("li", remark) for remark in facts["remarks"]))
-    caption = f"Preset {facts['preset']}: {facts['source']}"
-    return element("div", table(headers, rows, caption=caption), remarks, class_="words")
 
 
 def _distributions(evaluation: Evaluation) -> Markup:
@@ -231,7 +214,7 @@ def _gallery(evaluation: Evaluation) -> Markup | None:
 
 
 def _pooled(evaluation: Evaluation) -> Markup:
-    pooled, confusion = evaluation.summary["pooled"], evaluation.confusion
+    pooled, counts = evaluation.summary["pooled"], evaluation.confusion
     rows = [(name, block) for name, block in pooled["per_class"].items()]
     rows += [
         ("mean of foreground", pooled["macro"]["foreground"]),
@@ -253,25 +236,12 @@ def _pooled(evaluation: Evaluation) -> Markup:
         f"cases. Pixel accuracy {_format(pooled['pixel_accuracy'])}."
     )
     parts = [element("p", text), table(["class", *(metric.label for metric in shown)], cells, caption="Pooled metrics")]
-    if len(confusion) > _MOST_CONFUSED:
-        parts.append(element("p", f"The confusion matrix of {len(confusion)} classes is in summary.json."))
+    if len(counts) > _MOST_CONFUSED:
+        parts.append(element("p", f"The confusion matrix of {len(counts)} classes is in summary.json."))
     else:
-        parts.append(_confusion(evaluation))
+        caption = "Confusion: rows are true classes and add up to 100 %, columns are predicted; pixels below"
+        parts.append(confusion(counts, evaluation.classes, caption=caption, digits=2))
     return join(parts)
-
-
-def _confusion(evaluation: Evaluation) -> Markup:
-    confusion = evaluation.confusion
-    totals = np.maximum(confusion.sum(axis=1, keepdims=True), 1)
-    rows = []
-    for k, name in enumerate(evaluation.classes):
-        cells = []
-        for count, share in zip(confusion[k], confusion[k] / totals[k], strict=True):
-            style = f"background:rgba(47,129,247,{0.55 * share:.3f});display:block;border-radius:4px;padding:2px 6px"
-            cells.append(element("span", f"{100 * share:.2f} %", element("small", f"{count:,}"), style=style))
-        rows.append([name, *cells])
-    caption = "Confusion: rows are true classes and add up to 100 %, columns are predicted; pixels below"
-    return table(["true class", *evaluation.classes], rows, caption=caption)
 
 
 def _empty(evaluation: Evaluation) -> Markup:
@@ -299,7 +269,7 @@ def _cases(evaluation: Evaluation) -> Markup:
     for index in order[:_MOST_CASES]:
         result = evaluation.results[index]
         numbers = [_format(means[index, m], METRICS[m]) for m in shown]
-        rows.append([result.id, result.group or _NONE, *numbers, "×".join(map(str, result.shape))])
+        rows.append([result.id, result.group or NONE, *numbers, "×".join(map(str, result.shape))])
     text = "Mean over the foreground classes, worst Dice first; a click on a column sorts. Every class is in cases.csv."
     if len(order) > _MOST_CASES:
         text += f" Only the worst {_MOST_CASES} of {len(order)} cases are listed here."
@@ -327,34 +297,3 @@ def _reading(evaluation: Evaluation) -> Markup:
     ]
     listed = element("ul", *(element("li", fact + ".") for fact in facts))
     return join([element("div", table(["metric", "definition", ""], rows), class_="words"), listed])
-
-
-def _manifest(manifest: Mapping[str, Any]) -> Markup | None:
-    if not manifest:
-        return None
-    rows = [[str(key), _value(value)] for key, value in manifest.items()]
-    return element("div", table(["entry", "value"], rows), class_="words")
-
-
-def _value(value: Any) -> Markup:
-    """A scalar as text; something nested behind a summary of its size."""
-    if isinstance(value, Mapping | list | tuple) and value:
-        text = "\n".join(_lines(value))
-        block = element("pre", text)
-        return block if text.count("\n") < 8 else element("details", element("summary", f"{len(value)} entries"), block)
-    return element("span", value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False))
-
-
-def _lines(value: Any, indent: int = 0) -> Iterator[str]:
-    """Write nested mappings and lists as indented ``key: value`` lines."""
-    pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
-    for key, entry in pairs:
-        if entry and (isinstance(entry, Mapping) or (isinstance(entry, list | tuple) and _nested(entry))):
-            yield f"{'  ' * indent}{key}:"
-            yield from _lines(entry, indent + 1)
-        else:
-            yield f"{'  ' * indent}{key}: {entry if isinstance(entry, str) else json.dumps(entry, default=str)}"
-
-
-def _nested(value: Sequence[Any]) -> bool:
-    return any(isinstance(entry, Mapping | list | tuple) for entry in value)

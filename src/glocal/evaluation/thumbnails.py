@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from glocal.evaluation.cases import EvaluatedCase
 
-__all__ = ["Gallery", "Thumbnail", "make_thumbnail"]
+__all__ = ["Gallery", "Thumbnail", "make_thumbnail", "small_image"]
 
 LONGEST_SIDE = 256
 """Of a thumbnail, in pixels."""
@@ -56,14 +56,32 @@ def make_thumbnail(case: EvaluatedCase, score: float) -> Thumbnail:
         index = int(np.argmax(np.count_nonzero(truth, axis=(1, 2)) + np.count_nonzero(prediction, axis=(1, 2))))
         prediction, truth = prediction[index], truth[index]
         image = None if image is None else image[index]
-    step = max(1, math.ceil(max(truth.shape) / LONGEST_SIDE))
-    steps = [min(step, max(1, size // NARROWEST_SIDE)) for size in truth.shape]
+    steps = _steps(truth.shape)
     middle = tuple(slice(size // 2, None, size) for size in steps)
     labels = [np.clip(plane[middle], 0, 255).astype(np.uint8) for plane in (prediction, truth)]
     shape = labels[0].shape
     colours = _to_bytes(image, steps, shape) if image is not None else np.full((3, *shape), 96, np.uint8)
     packed = zlib.compress(np.concatenate([colours, np.stack(labels)]).tobytes(), 3)
     return Thumbnail(case.id, score, index, (shape[0], shape[1]), packed)
+
+
+def small_image(image: NDArray[Any]) -> NDArray[np.uint8] | None:
+    """Reduce an image ``(H, W)`` or ``(H, W, C)`` alone; see :func:`make_thumbnail`.
+
+    Returns:
+        ``(h, w, 3)`` in 0 … 255; ``None`` for an array that is no image.
+    """
+    if image.ndim not in (2, 3) or image.size == 0 or image.dtype.kind not in "buif":
+        return None
+    steps = _steps(image.shape[:2])
+    shape = [len(range(size // 2, side, size)) for side, size in zip(image.shape, steps, strict=False)]
+    return np.ascontiguousarray(np.moveaxis(_to_bytes(image, steps, shape), 0, 2))
+
+
+def _steps(shape: Sequence[int]) -> list[int]:
+    """How many pixels become one, along each axis."""
+    step = max(1, math.ceil(max(shape) / LONGEST_SIDE))
+    return [min(step, max(1, size // NARROWEST_SIDE)) for size in shape]
 
 
 def _to_bytes(image: NDArray[Any], steps: Sequence[int], shape: Sequence[int]) -> NDArray[np.uint8]:
