@@ -27,6 +27,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
+from glocal.nn import PointwiseConv2d
+
 __all__ = [
     "Complexity",
     "PapersCount",
@@ -267,7 +269,7 @@ def _softmax(layer: Any, x: Tensor, _y: Tensor) -> int:
 
 
 _RULES: dict[type, _Rule] = {
-    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), _convolution),
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d, PointwiseConv2d), _convolution),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _convolution),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm), _norm),
     **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _norm),

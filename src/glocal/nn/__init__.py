@@ -24,6 +24,7 @@ from glocal.nn.multi_branch import MultiBranchBlock
 from glocal.nn.multi_skip import MultiSkip
 from glocal.nn.multiplicative_pyramid import MultiplicativePyramid
 from glocal.nn.neighborhood import NeighborhoodAttention2d, neighborhood_attention
+from glocal.nn.pointwise import PointwiseConv2d
 from glocal.nn.pyramid import pyramid_pool
 from glocal.nn.pyramid_pooling import PyramidPooling
 from glocal.nn.pyramid_squeeze import PyramidSqueezeAttention
@@ -75,6 +76,7 @@ __all__ = [
     "MultiplicativePyramid",
     "NeighborhoodAttention2d",
     "PatchMerging",
+    "PointwiseConv2d",
     "PositionedBlock",
     "PyramidPooling",
     "PyramidSqueezeAttention",

@@ -17,6 +17,7 @@ from glocal.nn.conv_norm import ConvNorm
 from glocal.nn.drop_path import DropPath
 from glocal.nn.inverted_residual import InvertedResidualMlp
 from glocal.nn.layer_norm import LayerNorm2d
+from glocal.nn.pointwise import PointwiseConv2d
 
 __all__ = ["LevelFusion"]
 
@@ -76,11 +77,11 @@ class LevelFusion(nn.Module):
         super().__init__()
         local_channels = channels if local_channels is None else local_channels
         global_channels = channels if global_channels is None else global_channels
-        self.local_conv = ConvNorm(nn.Conv2d(local_channels, channels, 1))
-        self.global_conv = ConvNorm(nn.Conv2d(global_channels, channels, 1))
+        self.local_conv = ConvNorm(PointwiseConv2d(local_channels, channels))
+        self.global_conv = ConvNorm(PointwiseConv2d(global_channels, channels))
         self.previous_conv = None
         if previous_channels is not None:
-            self.previous_conv = ConvNorm(nn.Conv2d(previous_channels, channels, 1))
+            self.previous_conv = ConvNorm(PointwiseConv2d(previous_channels, channels))
         self.mixer = (mixer or _pointwise_mixer)((2 if previous_channels is None else 3) * channels, channels)
         self.local_attention = local_attention
         self.global_attention = global_attention
@@ -129,7 +130,7 @@ class LevelFusion(nn.Module):
 
 
 def _pointwise_mixer(in_channels: int, channels: int) -> nn.Sequential:
-    return nn.Sequential(LayerNorm2d(in_channels), ConvNorm(nn.Conv2d(in_channels, channels, 1)), nn.GELU())
+    return nn.Sequential(LayerNorm2d(in_channels), ConvNorm(PointwiseConv2d(in_channels, channels)), nn.GELU())
 
 
 def _normed_perceptron(in_channels: int, channels: int, form: Literal["dense", "depthwise"]) -> nn.Sequential:
