@@ -20,7 +20,7 @@ __all__ = ["ModelInfo", "Paper", "Task", "create_model", "default_options", "lis
 
 Task = Literal["segmentation", "classification"]
 
-_NETWORK_FILES = ("hifuse", "lmnet", "pvt", "semantic_fpn", "swin", "upernet")
+_NETWORK_FILES = ("hifuse", "hiperformer", "lmnet", "pvt", "semantic_fpn", "swin", "upernet")
 """Modules of this package that register networks; imported when the registry is first asked."""
 
 

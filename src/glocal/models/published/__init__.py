@@ -12,7 +12,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from glocal.errors import UserError
-from glocal.models.published import hiperformer, lmnet, spm
+from glocal.models.published import hiperformer, lmnet, spm, swin
 from glocal.models.published.system import Component, Converted, Record, System, UnknownComponentError
 
 __all__ = [
@@ -26,7 +26,9 @@ __all__ = [
     "recognise",
 ]
 
-_SYSTEMS: Mapping[str, System] = {system.family: system for system in (hiperformer.SYSTEM, lmnet.SYSTEM, spm.SYSTEM)}
+_SYSTEMS: Mapping[str, System] = {
+    system.family: system for system in (hiperformer.SYSTEM, lmnet.SYSTEM, spm.SYSTEM, swin.SYSTEM)
+}
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> str | None:
