@@ -59,12 +59,12 @@ def _record(name: str, summary: str, parameters: int, multiply_adds: int, **argu
 
 
 @register(
-    _record("hiperformer", "HiPerformer on Swin-B, as its published code computes it", 0, 0),
+    _record("hiperformer", "HiPerformer on Swin-B, as its published code computes it", 382_299_701, 69_402_415_104),
     _record(
         "hiperformer_swin_t",
         "HiPerformer on Swin-T; its CNN and fusion are narrowed to match",
-        0,
-        0,
+        193_797_316,
+        34_873_692_288,
         embed_dim=96,
         depths=(2, 2, 6, 2),
         num_heads=(3, 6, 12, 24),
@@ -72,16 +72,16 @@ def _record(name: str, summary: str, parameters: int, multiply_adds: int, **argu
     _record(
         "hiperformer_swin_s",
         "HiPerformer on Swin-S; its CNN and fusion are narrowed to match",
-        0,
-        0,
+        215_115_220,
+        39_124_000_896,
         embed_dim=96,
         num_heads=(3, 6, 12, 24),
     ),
     _record(
         "hiperformer_swin_l",
         "HiPerformer on Swin-L, which its published code names but cannot run",
-        0,
-        0,
+        860_091_991,
+        172_470_197_760,
         embed_dim=192,
         num_heads=(6, 12, 24, 48),
         window_size=12,
@@ -89,12 +89,13 @@ def _record(name: str, summary: str, parameters: int, multiply_adds: int, **argu
     _record(
         "hiperformer_tiny",
         "HiPerformer with an eighth of the width and 8 Swin blocks, which two CPU cores can train",
-        0,
-        0,
+        5_215_935,
+        963_915_520,
         embed_dim=16,
         depths=(2, 2, 2, 2),
         num_heads=(1, 2, 4, 8),
-        squeeze_reduction=4,
+        drop_path=0.1,
+        squeeze_reduction=2,
     ),
 )
 class HiPerformer(SegmentationNetwork):
