@@ -29,6 +29,7 @@ from glocal.nn.pyramid import pyramid_pool
 from glocal.nn.pyramid_pooling import PyramidPooling
 from glocal.nn.pyramid_squeeze import PyramidSqueezeAttention
 from glocal.nn.reparam import BRANCHES, Branch, ReparamConv2d
+from glocal.nn.retinanet_head import RetinaNetHead
 from glocal.nn.semantic_fpn import SemanticFPNHead
 from glocal.nn.spatial_bottleneck import SpatialBottleneckGate
 from glocal.nn.spatial_reduction import SpatialReductionAttention
@@ -81,6 +82,7 @@ __all__ = [
     "PyramidPooling",
     "PyramidSqueezeAttention",
     "ReparamConv2d",
+    "RetinaNetHead",
     "SemanticFPNHead",
     "SpatialBottleneckGate",
     "SpatialGate",
