@@ -104,6 +104,7 @@ th[aria-sort=descending] button::after{content:" \\2193"}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(230px,100%),1fr))}
 .gallery figure{margin:0}.gallery svg{width:100%;aspect-ratio:1;background:#000;border-radius:6px;display:block}
 .gallery figcaption{font-size:.85rem;overflow-wrap:anywhere;padding-top:4px}
+.gallery figcaption b{display:block}
 .truth,.guess{fill:none;vector-effect:non-scaling-stroke}.truth{stroke:var(--truth);stroke-width:2.2}
 .guess{stroke:var(--guess);stroke-width:1.7;stroke-dasharray:5 3}
 .key{display:inline-block;width:34px;height:0;border-top:3px solid var(--truth);
