@@ -212,7 +212,7 @@ class PVT(Network):
         stage = self._stages[3]
         z = features[-1].permute(0, 2, 3, 1)
         position = stage.position_at(z.shape[1], z.shape[2])
-        token = self.class_token.expand(len(z), -1, -1)
+        token = self.class_token.expand(z.shape[0], -1, -1)
         z = torch.cat([token, z.flatten(1, 2)], 1) + torch.cat([stage.position[:, :1], position.flatten(1, 2)], 1)
         z = stage.blocks[:-1](F.dropout(z, self.dropout, self.training))
         logits: Tensor = self.head(self.norm(cast(_Block, stage.blocks[-1]).first_token(z)))
@@ -294,7 +294,7 @@ class _Stage(nn.Module):
 
     def position_at(self, height: int, width: int) -> Tensor:
         """The position table at the size of a map, ``(1, height, width, C)``, without the class token's row."""
-        table = self.position[:, int(self.class_row) :].reshape(1, *self.table, -1)
+        table = self.position[:, int(self.class_row) :].reshape(1, *self.table, self.position.shape[2])
         if self.table == (height, width):
             return table
         resized = F.interpolate(table.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)

@@ -85,7 +85,7 @@ class SpatialReductionAttention(nn.Module):
 
     def _split(self, z: Tensor) -> Tensor:
         """``(N, tokens, C)`` -> ``(N, heads, tokens, C / heads)``."""
-        return z.reshape(*z.shape[:2], self.num_heads, -1).transpose(1, 2)
+        return z.reshape(*z.shape[:2], self.num_heads, z.shape[2] // self.num_heads).transpose(1, 2)
 
     def _reduced(self, x: Tensor) -> Tensor:
         """``(N, H, W, C)`` -> tokens ``(N, (H // r) · (W // r), C)``."""

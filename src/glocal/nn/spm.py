@@ -75,8 +75,8 @@ class MultiScaleAggregation(nn.Module):
         # The grouped 1×1 convolution as one batched product over the groups: as a convolution it is a loop on the CPU
         conv, g = self.mix.conv, x_Ng4P.shape[1]
         assert conv.bias is not None
-        x_NgoP = conv.weight.view(g, -1, 4) @ x_Ng4P + conv.bias.view(g, -1, 1)
-        x = x_NgoP.reshape(len(x), -1, height, width)
+        x_NgoP = conv.weight.view(g, 4 * _EXPANSION, 4) @ x_Ng4P + conv.bias.view(g, 4 * _EXPANSION, 1)
+        x = x_NgoP.reshape(x.shape[0], conv.out_channels, height, width)
         x = F.gelu(x if self.mix.norm is None else self.mix.norm(x))
         out: Tensor = self.project(x.flatten(2).transpose(1, 2)).unflatten(1, (height, width))
         return out.permute(0, 3, 1, 2)
@@ -126,7 +126,7 @@ def guided_attention(guide: Tensor, tokens: Tensor, qkv: nn.Linear, num_heads: i
     channels, d = qkv.in_features, head_width(qkv.in_features, num_heads)
     w_q, w_k, w_v = qkv.weight.chunk(3)
     b_q, _, b_v = qkv.bias.chunk(3)
-    q_hMd = F.linear(guide, w_q, b_q).mul(d**-0.5).view(-1, num_heads, d).transpose(0, 1)
+    q_hMd = F.linear(guide, w_q, b_q).mul(d**-0.5).view(guide.shape[0], num_heads, d).transpose(0, 1)
     u_hMD = q_hMd @ w_k.view(num_heads, d, channels)
     a_MTh = (tokens @ u_hMD.permute(1, 2, 0)).softmax(1)
     mean_hMD = (a_MTh.transpose(1, 2) @ tokens).transpose(0, 1)
@@ -174,7 +174,7 @@ class GuidedLocalEnhancement(nn.Module):
         guide = self.guide(F.gelu(self.guide_norm(x))).permute(0, 2, 3, 1)
         batch, rows, columns, channels = guide.shape
         pixels = x.permute(0, 2, 3, 1).reshape(batch, rows, 2, columns, 2, channels).transpose(2, 3)
-        tokens = torch.cat([guide.reshape(-1, 1, channels), pixels.reshape(-1, 4, channels)], 1)
+        tokens = torch.cat([guide.flatten(0, 2)[:, None], pixels.flatten(3, 4).flatten(0, 2)], 1)
         tokens = self.norm0(tokens)
         out: Tensor = self.norm1(guided_attention(tokens[:, 0], tokens, self.qkv))
         return out.view(batch, rows, columns, channels).permute(0, 3, 1, 2)

@@ -1,0 +1,7 @@
+"""Swin with both mergings."""
+
+from contract import NetworkContract
+
+
+class TestSwinNanoSpm(NetworkContract):
+    name = "swin_nano_spm"
