@@ -128,7 +128,8 @@ class _TwoBranches(Network):
             maps.append(x)
         return maps
 
-    def _fused_maps(self, local_maps: list[Tensor], global_maps: list[Tensor]) -> list[Tensor]:
+    def fuse(self, local_maps: list[Tensor], global_maps: list[Tensor]) -> list[Tensor]:
+        """The fused maps from those of the two branches, all as :meth:`branches` gives them for an image on the grid."""
         maps: list[Tensor] = []
         for fuse, local_map, global_map in zip(self.fusion, local_maps, global_maps, strict=True):
             maps.append(fuse(local_map, global_map, maps[-1] if maps else None))
@@ -136,7 +137,7 @@ class _TwoBranches(Network):
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """``(N, in_channels, H, W)`` -> the four fused maps, strides 4, 8, 16, 32."""
-        return self._fused_maps(self._local_maps(x), self._global_maps(x))
+        return self.fuse(self._local_maps(x), self._global_maps(x))
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Logits ``(N, num_classes)`` from the last fused map: mean over its pixels, layer norm, linear."""
@@ -156,7 +157,7 @@ class _TwoBranches(Network):
         return Branches(
             *(
                 [m[..., :h, :w] for m, (h, w) in zip(maps, sizes, strict=True)]
-                for maps in (local_maps, global_maps, self._fused_maps(local_maps, global_maps))
+                for maps in (local_maps, global_maps, self.fuse(local_maps, global_maps))
             )
         )
 
