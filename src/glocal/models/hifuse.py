@@ -129,7 +129,7 @@ class _TwoBranches(Network):
         return maps
 
     def fuse(self, local_maps: list[Tensor], global_maps: list[Tensor]) -> list[Tensor]:
-        """The fused maps from those of the two branches, all as :meth:`branches` gives them for an image on the grid."""
+        """The fused maps from those of the two branches, as :meth:`branches` gives them for an image on the grid."""
         maps: list[Tensor] = []
         for fuse, local_map, global_map in zip(self.fusion, local_maps, global_maps, strict=True):
             maps.append(fuse(local_map, global_map, maps[-1] if maps else None))
