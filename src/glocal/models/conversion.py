@@ -65,7 +65,7 @@ def convert_checkpoint(
     weights, record_path = find_model(checkpoint)
     if record_path is not None:
         raise UserError(f"{weights}: already a model folder ({record_path.name} is beside it); use it as it is")
-    form, found = adopt(read_checkpoint(weights), name, {})
+    form, found = adopt(read_checkpoint(weights), name, {}, strict=strict)
     network, wrong = fill(form, found, strict=strict)
     info = model_info(form.name)
     if classes is None:

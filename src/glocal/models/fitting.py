@@ -19,7 +19,18 @@ from glocal.models.checkpoints import Checkpoint, first_names
 from glocal.models.network import Network, deploy
 from glocal.models.published import convert_state_dict, recognise
 
-__all__ = ["Form", "Misfit", "adopt", "fill", "implied_sizes", "in_file", "looks_like", "misfit", "shapes"]
+__all__ = [
+    "Form",
+    "Misfit",
+    "adopt",
+    "fill",
+    "implied_sizes",
+    "in_file",
+    "looks_like",
+    "misfit",
+    "other_variant",
+    "shapes",
+]
 
 logger = logging.getLogger("glocal")
 
@@ -44,7 +55,7 @@ class Form:
         return cast(Network, deploy(network)) if self.deployed else network
 
 
-class _Uninitialised(TorchFunctionMode):
+class without_filling(TorchFunctionMode):  # noqa: N801  used as a context
     """Leaves out what only fills tensors: on the meta device there is nothing to fill, and it takes its time."""
 
     def __torch_function__(
@@ -63,7 +74,7 @@ def shapes(form: Form) -> dict[str, Shape]:
     """Names and shapes of a network's tensors; those of a training form without making them."""
     if form.deployed:
         return _shapes_of(form.make())
-    with torch.device("meta"), _Uninitialised():
+    with torch.device("meta"), without_filling():
         return _shapes_of(form.make())
 
 
@@ -116,7 +127,9 @@ def implied_sizes(form: Form, tensors: Mapping[str, Tensor]) -> dict[str, int]:
     return told
 
 
-def adopt(checkpoint: Checkpoint, name: str | None, options: Mapping[str, Any]) -> tuple[Form, Checkpoint]:
+def adopt(
+    checkpoint: Checkpoint, name: str | None, options: Mapping[str, Any], *, strict: bool = True
+) -> tuple[Form, Checkpoint]:
     """What a checkpoint without a record holds: tensors by our names, and the network that takes them.
 
     What was done and adopted is logged.
@@ -125,6 +138,7 @@ def adopt(checkpoint: Checkpoint, name: str | None, options: Mapping[str, Any]) 
         checkpoint: Tensors by our names or by published ones.
         name: The network that is wanted; None: whichever it is.
         options: What the caller asked for; it comes before what the tensors imply.
+        strict: Refuse published weights of another variant of the network. False: take them for this variant.
 
     Raises:
         UserError: The tensors are of another network, or with ``name`` None of none that is known.
@@ -138,6 +152,9 @@ def adopt(checkpoint: Checkpoint, name: str | None, options: Mapping[str, Any]) 
         notes += [f"recognised as a published {converted.name}", *converted.notes]
         found, implied, deployed = converted.name, converted.arguments, False
         tensors = {**converted.state, **converted.unexpected}
+        if options.get("in_channels") == 1 and converted.arguments.get("in_channels") == 3 and converted.repeats_grey:
+            tensors |= {key: tensors[key].sum(1, keepdim=True) for key in converted.repeats_grey}
+            notes.append("summed the kernels of its stems over the channels, as it repeats grey images to three")
     else:
         found = name or looks_like(tensors)
         if found is None:
@@ -146,8 +163,10 @@ def adopt(checkpoint: Checkpoint, name: str | None, options: Mapping[str, Any]) 
         form = max(forms, key=lambda form: len(tensors.keys() & shapes(form).keys()))
         implied, deployed = implied_sizes(form, tensors), form.deployed
     assert found is not None
-    if name not in (None, found):
-        raise UserError(f"{path}: these are weights of {found}, not of {name}; make {found} (--model {found})")
+    if name is not None and name != found:
+        implied = other_variant(path, found, name, implied, strict=strict)
+        notes.append(f"weights of {found}, taken for {name}")
+        found = name
     usual = registry.default_options(found)
     adopted = [f"{k}={v!r}" for k, v in implied.items() if k not in options and not _same(v, usual.get(k))]
     if adopted:
@@ -155,6 +174,21 @@ def adopt(checkpoint: Checkpoint, name: str | None, options: Mapping[str, Any]) 
     for note in notes:
         logger.info("%s: %s", path, note)
     return Form(found, {**implied, **options}, deployed), Checkpoint(tensors, path, tuple(notes))
+
+
+def other_variant(path: object, found: str, name: str, arguments: Mapping[str, Any], *, strict: bool) -> dict[str, Any]:
+    """What arguments of one variant mean for another of the same network: those that do not tell the two apart.
+
+    Raises:
+        UserError: ``strict``, or they are variants of different networks.
+    """
+    said = f"{path}: these are weights of {found}, not of {name}; make {found} (--model {found})"
+    if not registry.same_network(found, name):
+        raise UserError(said)
+    if strict:
+        raise UserError(f"{said}, or strict=False (--no-strict) loads what both have")
+    apart = {*registry.model_info(found).arguments, *registry.model_info(name).arguments}
+    return {option: value for option, value in arguments.items() if option not in apart}
 
 
 def _same(one: Any, other: Any) -> bool:

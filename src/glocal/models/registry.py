@@ -16,7 +16,17 @@ from torch import nn
 from glocal.errors import UserError, nearest
 from glocal.models.network import Features, Network
 
-__all__ = ["ModelInfo", "Paper", "Task", "create_model", "default_options", "list_models", "model_info", "register"]
+__all__ = [
+    "ModelInfo",
+    "Paper",
+    "Task",
+    "create_model",
+    "default_options",
+    "list_models",
+    "model_info",
+    "register",
+    "same_network",
+]
 
 Task = Literal["segmentation", "classification"]
 
@@ -154,6 +164,15 @@ def model_info(name: str) -> ModelInfo:
         UserError: No network has this name; the nearest one is named.
     """
     return _entry(name).info
+
+
+def same_network(name: str, other: str) -> bool:
+    """Whether two registered names are variants of one network, whose tensors have the same names where both have them.
+
+    Raises:
+        UserError: No network has one of these names.
+    """
+    return _entry(name).make is _entry(other).make
 
 
 def default_options(name: str) -> dict[str, Any]:

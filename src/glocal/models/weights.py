@@ -20,8 +20,9 @@ from glocal.errors import UserError
 from glocal.files import atomic, read_json, require_regular_file, write_json
 from glocal.models import registry
 from glocal.models.checkpoints import read_checkpoint
-from glocal.models.fitting import Form, adopt, fill, in_file, shapes
+from glocal.models.fitting import Form, adopt, fill, in_file, other_variant, shapes
 from glocal.models.network import Network
+from glocal.models.parts import fill_part, weights_for_part
 from glocal.models.record import ModelRecord, Preprocessing
 
 __all__ = ["LoadedModel", "ModelRecord", "Preprocessing", "find_model", "load_model", "read_record", "save_model"]
@@ -188,7 +189,8 @@ def network_with_weights(name: str, options: Mapping[str, Any], source: str | Pa
         name: Registered name.
         options: What the caller asked for; what the weights imply is adopted beside it.
         source: As in :func:`find_model`.
-        strict: Refuse missing, unexpected or mis-shaped tensors. False: load what fits, and log what was left out.
+        strict: Refuse missing, unexpected or mis-shaped tensors. False: load what fits, and log what was left out;
+            weights of another network are then taken for the part that they fit (a backbone trained on ImageNet).
 
     Returns:
         The network in training mode; deployed, and then in eval mode, if the weights are.
@@ -199,12 +201,13 @@ def network_with_weights(name: str, options: Mapping[str, Any], source: str | Pa
     registry.model_info(name)
     weights, record_path = find_model(source)
     if record_path is None:
-        form, checkpoint = adopt(read_checkpoint(weights), name, options)
+        form, checkpoint = adopt(read_checkpoint(weights), name, options, strict=strict)
         return fill(form, checkpoint, strict=strict)[0]
     record = read_record(record_path)
+    arguments = record.arguments
     if record.name != name:
-        raise UserError(f"{record_path}: these are weights of {record.name}, not of {name}; make {record.name}")
-    form = Form(name, {**record.arguments, **options}, record.deployed)
+        arguments = other_variant(record_path, record.name, name, arguments, strict=strict)
+    form = Form(name, {**arguments, **options}, record.deployed)
     checkpoint = read_checkpoint(weights)
     with in_file(record_path, weights):
         return fill(form, checkpoint, strict=strict)[0]
