@@ -30,7 +30,7 @@ __all__ = [
 
 Task = Literal["segmentation", "classification"]
 
-_NETWORK_FILES = ("hifuse", "hiperformer", "lmnet", "pvt", "semantic_fpn", "swin", "upernet")
+_NETWORK_FILES = ("dssaunet", "hifuse", "hiperformer", "lmnet", "pvt", "semantic_fpn", "swin", "upernet")
 """Modules of this package that register networks; imported when the registry is first asked."""
 
 

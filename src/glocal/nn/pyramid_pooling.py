@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from glocal.nn.conv_norm import ConvNorm
 
 __all__ = ["PyramidPooling"]
+
+_BILINEAR: dict[str, Any] = {"mode": "bilinear", "align_corners": True}
 
 
 class PyramidPooling(nn.Module):
@@ -52,9 +54,15 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in, H, W)`` -> ``(N, out, H, W)``."""
-        pool = F.adaptive_max_pool2d if self.pool == "max" else F.adaptive_avg_pool2d
+        reduce = torch.amax if self.pool == "max" else torch.mean
         pooled = [
-            F.interpolate(branch(pool(x, size)), x.shape[-2:], mode="bilinear", align_corners=True)
+            F.interpolate(branch(_pool(_pool(x, size, 2, reduce), size, 3, reduce)), x.shape[-2:], **_BILINEAR)
             for branch, size in zip(self.branches, self.sizes, strict=True)
         ]
         return F.relu(self.fuse(torch.cat([*pooled, x], 1)))
+
+
+def _pool(x: Tensor, size: int, axis: int, reduce: Callable[..., Tensor]) -> Tensor:
+    """Adaptive pooling of one axis; PyTorch's own of two axes cannot be exported to ONNX."""
+    cells = [(i * x.shape[axis] // size, -(-(i + 1) * x.shape[axis] // size)) for i in range(size)]
+    return torch.cat([reduce(x.narrow(axis, a, b - a), axis, keepdim=True) for a, b in cells], axis)

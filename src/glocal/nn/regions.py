@@ -8,6 +8,7 @@ Legend: N batch, H W map, C channels, h heads, d channels of a head, R regions, 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import torch
@@ -103,13 +104,20 @@ def affinity(q: Tensor, k: Tensor, weights: Tensor) -> Tensor:
     """
     precise = torch.promote_types(q.dtype, torch.float32)
     weights = weights.reshape(-1, 1, *weights.shape[-2:], 1)
-    with torch.autocast(q.device.type, enabled=False):
+    with _full_precision(q.device):
         q_NRC, k_NRC = ((weights * t.to(precise)).sum(3).transpose(1, 2).flatten(2) for t in (q, k))
         return q_NRC @ k_NRC.transpose(1, 2)
 
 
+def _full_precision(device: torch.device) -> contextlib.AbstractContextManager[object]:
+    """Autocast switched off, where the device knows it."""
+    if not torch.amp.is_autocast_available(device.type):
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, enabled=False)
+
+
 def best_regions(scores: Tensor, count: int) -> Tensor:
-    """Indices of the ``count`` largest of each row, best first; of equal ones those with the lowest index.
+    """Indices of the ``count`` largest of each row, best first; of equal ones the first are chosen.
 
     Args:
         scores: ``(N, R, R)``.
@@ -118,7 +126,8 @@ def best_regions(scores: Tensor, count: int) -> Tensor:
     Returns:
         ``(N, R, k)``, without a gradient.
     """
-    return scores.detach().sort(dim=-1, descending=True, stable=True).indices[..., :count]
+    scores = scores.detach()
+    return scores.masked_fill(~largest(scores, count), float("-inf")).topk(count, -1).indices
 
 
 def largest(scores: Tensor, count: int) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from glocal.errors import UserError
-from glocal.models.published import hiperformer, lmnet, spm, swin
+from glocal.models.published import dssaunet, hifuse, hiperformer, lmnet, mmsegmentation, spm, swin
 from glocal.models.published.system import Component, Converted, Record, System, UnknownComponentError
 
 __all__ = [
@@ -27,7 +27,17 @@ __all__ = [
 ]
 
 _SYSTEMS: Mapping[str, System] = {
-    system.family: system for system in (hiperformer.SYSTEM, lmnet.SYSTEM, spm.SYSTEM, swin.SYSTEM)
+    system.family: system
+    for system in (
+        dssaunet.SYSTEM,
+        dssaunet.STAR_SYSTEM,
+        hifuse.SYSTEM,
+        hiperformer.SYSTEM,
+        lmnet.SYSTEM,
+        mmsegmentation.SYSTEM,
+        spm.SYSTEM,
+        swin.SYSTEM,
+    )
 }
 
 
