@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glocal.inference.classifier import Classification, Classifier
+    from glocal.inference.explanation import Explanation, explain, explain_classes
     from glocal.inference.files import FileResult, plan_files, predict_files
     from glocal.inference.mask_scoring import evaluate_masks
     from glocal.inference.prediction import Prediction
@@ -18,6 +19,7 @@ __all__ = [
     "Classification",
     "ClassifiedFile",
     "Classifier",
+    "Explanation",
     "FileResult",
     "Prediction",
     "Predictor",
@@ -25,6 +27,8 @@ __all__ = [
     "evaluate_masks",
     "evaluate_run",
     "evaluation_folder",
+    "explain",
+    "explain_classes",
     "load_predictor",
     "plan_files",
     "plan_table",
@@ -35,6 +39,7 @@ _HOMES = {
     "Classification": "classifier",
     "ClassifiedFile": "table",
     "Classifier": "classifier",
+    "Explanation": "explanation",
     "FileResult": "files",
     "Prediction": "prediction",
     "Predictor": "predictor",
@@ -42,6 +47,8 @@ _HOMES = {
     "evaluate_masks": "mask_scoring",
     "evaluate_run": "scoring",
     "evaluation_folder": "scoring",
+    "explain": "explanation",
+    "explain_classes": "explanation",
     "load_predictor": "predictor",
     "plan_files": "files",
     "plan_table": "table",

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from glocal.inference.predictor import Predictor, Tiling
     from glocal.inference.tta import TTA
 
-__all__ = ["FileJob", "FileResult", "find_images", "plan_files", "predict_files", "require_folder"]
+__all__ = [
+    "FileJob",
+    "FileResult",
+    "find_images",
+    "plan_files",
+    "plan_outputs",
+    "predict_files",
+    "require_folder",
+    "require_free",
+]
 
 
 @dataclass(frozen=True)
@@ -77,18 +86,8 @@ def plan_files(
             image or, without ``overwrite``, any file; or ``output`` cannot be a folder.
     """
     output = Path(output)
-    require_folder(output, "masks")
-    taken: dict[Path, Path] = {}
-    for image, relative in find_images(inputs, output):
-        mask = output / relative.parent / f"{relative.stem}.png"
-        other = taken.setdefault(mask, image)
-        if not _same(other, image):
-            raise UserError(
-                f"{image}: its mask would have the name of that of {other} ({mask}); rename one of them, or predict "
-                "them into two folders (--output)"
-            )
     jobs = []
-    for mask, image in taken.items():
+    for mask, image in plan_outputs(inputs, output, "mask").items():
         relative = mask.relative_to(output)
         jobs.append(
             FileJob(
@@ -98,8 +97,33 @@ def plan_files(
                 output / "probabilities" / relative.parent / f"{relative.stem}.npz" if probabilities else None,
             )
         )
-    _require_free(jobs, overwrite)
+    require_free([job.image for job in jobs], [path for job in jobs for path in job.outputs], "mask", overwrite)
     return jobs
+
+
+def plan_outputs(inputs: Sequence[str | Path], output: Path, what: str, suffix: str = ".png") -> dict[Path, Path]:
+    """The file made of each image, beside the image: that of ``x.jpg`` is ``output/x.png``.
+
+    Args:
+        inputs: Files and folders, as :func:`find_images`. A file named twice is taken once.
+        output: Where the files go.
+        what: What they are, in the singular.
+        suffix: Of their names.
+
+    Raises:
+        UserError: Two images whose files would have one name; or as :func:`find_images` and :func:`require_folder`.
+    """
+    require_folder(output, f"{what}s")
+    taken: dict[Path, Path] = {}
+    for image, relative in find_images(inputs, output):
+        made = output / relative.parent / f"{relative.stem}{suffix}"
+        other = taken.setdefault(made, image)
+        if not _same(other, image):
+            raise UserError(
+                f"{image}: its {what} would have the name of that of {other} ({made}); rename one of them, or write "
+                "them into two folders (--output)"
+            )
+    return taken
 
 
 def require_folder(folder: Path, what: str) -> None:
@@ -158,16 +182,26 @@ def _same(one: Path, other: Path) -> bool:
     return os.path.realpath(one) == os.path.realpath(other)
 
 
-def _require_free(jobs: Sequence[FileJob], overwrite: bool) -> None:
-    images = {os.path.realpath(job.image) for job in jobs}
-    outputs = [path for job in jobs for path in job.outputs]
+def require_free(images: Sequence[Path], outputs: Sequence[Path], what: str, overwrite: bool) -> None:
+    """Refuse to write what would replace an image or, unless ``overwrite``, any file.
+
+    Args:
+        images: What is read.
+        outputs: What would be written.
+        what: What it is, in the singular.
+        overwrite: Files that are there may be replaced.
+
+    Raises:
+        UserError: Something would be lost.
+    """
+    real = {os.path.realpath(image) for image in images}
     there, seen = [], set[Path]()
     for path in outputs:
         if path in seen:
-            raise UserError(f"{path}: a mask and an overlay would have this name; rename the input folder 'overlays'")
+            raise UserError(f"{path}: a {what} and an overlay would have this name; rename the input folder 'overlays'")
         seen.add(path)
-        if os.path.realpath(path) in images:
-            raise UserError(f"{path}: the mask would replace the image; choose another --output")
+        if os.path.realpath(path) in real:
+            raise UserError(f"{path}: the {what} would replace the image; choose another --output")
         if os.path.lexists(path):
             there.append(path)
     if there and not overwrite:

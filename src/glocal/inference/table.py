@@ -14,19 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glocal.errors import UserError
+from glocal.evaluation.classification_table import SEPARATOR
 from glocal.evaluation.table import guard
 from glocal.files import write_text
 from glocal.inference.classifier import Classification
-from glocal.inference.files import find_images, require_folder
+from glocal.inference.files import find_images, require_folder, require_free
 
 if TYPE_CHECKING:
     from glocal.inference.classifier import Classifier
     from glocal.inference.tta import TTA
 
 __all__ = ["ClassifiedFile", "classify_files", "plan_table"]
-
-SEPARATOR = ";"
-"""Between the names of several predicted classes."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,7 @@ def plan_table(inputs: Sequence[str | Path], output: str | Path, *, overwrite: b
     images: dict[str, Path] = {}
     for image, _ in find_images(inputs, output):
         images.setdefault(os.path.abspath(image), image)
-    if os.path.realpath(output) in map(os.path.realpath, images):
-        raise UserError(f"{output}: the table would replace the image; choose another --output")
-    if os.path.lexists(output) and not overwrite:
-        raise UserError(f"{output}: already there; --overwrite replaces it, or choose another --output")
+    require_free(list(images.values()), [output], "table", overwrite)
     return list(images.values())
 
 
