@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glocal.models.network import FeatureInfo, SegmentationNetwork
+from glocal.models.network import FeatureInfo, PretrainedPart, SegmentationNetwork
 from glocal.models.registry import ModelInfo, Paper, register
 from glocal.nn import (
     ChannelAffinity,
@@ -158,6 +158,7 @@ class HiPerformer(SegmentationNetwork):
         self.local_branch = LocalBranch(in_channels, widths) if branches != "global" else None
         self.global_branch = None
         if branches != "local":
+            self.pretrained_parts = {"swin": PretrainedPart("encoder.", "global_branch.")}
             self.global_branch = SwinEncoder(
                 in_channels,
                 embed_dim,

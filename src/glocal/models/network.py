@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FeatureInfo", "Features", "Network", "SegmentationNetwork", "deploy"]
+__all__ = ["FeatureInfo", "Features", "Network", "PretrainedPart", "SegmentationNetwork", "deploy"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,16 @@ class FeatureInfo:
 
     channels: int
     stride: int
+
+
+@dataclass(frozen=True)
+class PretrainedPart:
+    """Where the weights of another network fit."""
+
+    theirs: str
+    """What the names of its tensors that belong here begin with (ours of that network); ``""``: all belong."""
+    ours: str
+    """What stands there instead in this network, such as ``"backbone."``."""
 
 
 class Network(nn.Module, ABC):
@@ -37,6 +48,8 @@ class Network(nn.Module, ABC):
     padding: Literal["edge", "zero"] = "edge"
     """What is put at the bottom and right of an image that is not on the grid: its border repeated, or zeros."""
     feature_info: tuple[FeatureInfo, ...]
+    pretrained_parts: Mapping[str, PretrainedPart] = MappingProxyType({})
+    """Family of networks -> the part of this one that weights of theirs fit (those of a backbone, from ImageNet)."""
 
     @abstractmethod
     def encode(self, x: Tensor) -> list[Tensor]:
@@ -129,7 +142,7 @@ class Features(nn.Module):
 
 
 def _remove_what_features_do_not_use(network: Network, levels: Sequence[int]) -> None:
-    """Ask a pass over a tiny image what the maps depend on, and remove the parameters and modules they do not.
+    """Ask a pass over a tiny image what the maps depend on, and remove the parameters and modules that they do not.
 
     A module goes if it holds parameters, none of them used, and was not called. One that was called although its
     parameters are not used (where no gradient passes, such as a hard choice) stays, frozen.
@@ -158,28 +171,26 @@ def _remove_what_features_do_not_use(network: Network, levels: Sequence[int]) ->
 
 
 def _trial(network: Network, levels: Sequence[int]) -> tuple[set[int], set[nn.Module]]:
-    """``id`` of the parameters that the maps depend on, and the modules that were called on the way."""
-    parameters = list(network.parameters())
-    flags = [(module, module.training) for module in network.modules()]
-    asked = [p.requires_grad for p in parameters]
-    called: set[nn.Module] = set()
-    hooks = [m.register_forward_pre_hook(lambda module, _: called.add(module)) for m in network.modules()]
-    try:
-        for parameter in parameters:
-            parameter.requires_grad_(True)
-        network.eval()
-        with torch.enable_grad():
-            side = 2 * network.grid
-            like = parameters[0] if parameters else torch.empty(())
-            maps = network.forward_features(like.new_zeros(1, network.in_channels, side, side))
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, training in flags:
-            module.training = training
-        for parameter, flag in zip(parameters, asked, strict=True):
-            parameter.requires_grad_(flag)
-    return _leaves([maps[level] for level in levels]), called
+    """``id`` of the parameters that the maps depend on, and the modules that were called on the way.
+
+    It is a twin on the meta device that is tried: nothing is computed, and the network is left as it is.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        tensors = [*network.parameters(), *network.buffers()]
+        memo: dict[int, Any] = {id(t): torch.empty_like(t, device="meta", requires_grad=False) for t in tensors}
+        for parameter in network.parameters():
+            memo[id(parameter)] = nn.Parameter(memo[id(parameter)], requires_grad=True)
+        pairs = [(id(parameter), memo[id(parameter)]) for parameter in network.parameters()]
+        twin = copy.deepcopy(network, memo).eval()
+        called: set[nn.Module] = set()
+        for module in twin.modules():
+            module.register_forward_pre_hook(lambda module, _: called.add(module))
+        side = 2 * network.grid
+        like = tensors[0] if tensors else torch.empty(())
+        maps = twin.forward_features(like.new_empty(1, network.in_channels, side, side, device="meta"))
+        leaves = _leaves([maps[level] for level in levels])
+    used = {parameter for parameter, stand_in in pairs if id(stand_in) in leaves}
+    return used, {module for module, other in zip(network.modules(), twin.modules(), strict=True) if other in called}
 
 
 def _leaves(outputs: Sequence[Tensor]) -> set[int]:

@@ -200,14 +200,18 @@ def network_with_weights(name: str, options: Mapping[str, Any], source: str | Pa
     """
     registry.model_info(name)
     weights, record_path = find_model(source)
-    if record_path is None:
-        form, checkpoint = adopt(read_checkpoint(weights), name, options, strict=strict)
+    record = None if record_path is None else read_record(record_path)
+    checkpoint = read_checkpoint(weights)
+    with in_file(weights):
+        part = weights_for_part(name, options, checkpoint, record)
+    if part is not None:
+        return fill_part(name, options, part, strict=strict)
+    if record is None or record_path is None:
+        form, checkpoint = adopt(checkpoint, name, options, strict=strict)
         return fill(form, checkpoint, strict=strict)[0]
-    record = read_record(record_path)
     arguments = record.arguments
     if record.name != name:
         arguments = other_variant(record_path, record.name, name, arguments, strict=strict)
     form = Form(name, {**arguments, **options}, record.deployed)
-    checkpoint = read_checkpoint(weights)
     with in_file(record_path, weights):
         return fill(form, checkpoint, strict=strict)[0]

@@ -49,11 +49,11 @@ class Converted:
     """Published tensors that the published network holds but never uses; nothing is lost without them."""
     unexpected: dict[str, Tensor] = field(default_factory=dict)
     """Tensors that no rule knows, by published name: with strict loading an error, otherwise left out and told."""
+    notes: tuple[str, ...] = ()
+    """What was done to get at the tensors, one sentence each."""
     repeats_grey: tuple[str, ...] = ()
     """Our names of the kernels whose inputs a published network fed with a single grey channel, repeated: summed over
     the channels, they do the same to one."""
-    notes: tuple[str, ...] = ()
-    """What was done to get at the tensors, one sentence each."""
 
 
 @dataclass(frozen=True)
