@@ -117,6 +117,16 @@ def test_a_model_folder_of_ours_fits_the_part_too(tmp_path):
         glocal.create_model("hiperformer_tiny", weights=folder)
 
 
+def test_classifiers_fill_the_backbone_of_any_dense_network(checkpoint, caplog):
+    official = official_swin()
+    with caplog.at_level(logging.INFO, "glocal"):
+        network = glocal.create_model(
+            "semantic_fpn", backbone="swin_nano", backbone_args=SWIN, weights=checkpoint, strict=False
+        )
+    assert torch.equal(network.backbone.encoder.embed.weight, official["patch_embed.proj.weight"])
+    assert "backbone of semantic_fpn" in caplog.text
+
+
 def test_a_network_without_such_a_part_refuses_them(checkpoint):
     for name, options in (("lmnet_tiny", {}), ("hiperformer_tiny", {"branches": "local"})):
         with pytest.raises(UserError, match="these are weights of swin"):

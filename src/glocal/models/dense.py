@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from glocal.models import registry
-from glocal.models.network import Features, SegmentationNetwork
+from glocal.models.network import Features, PretrainedPart, SegmentationNetwork
 
 __all__ = ["BackboneNetwork", "make_backbone"]
 
@@ -36,6 +36,8 @@ def make_backbone(
         UserError: No network has this name, or it has not these options.
         ValueError: Its maps are no such pyramid, or ``arguments`` gives what is given by the network around it.
     """
+    if not isinstance(arguments, Mapping | None):
+        raise ValueError(f"backbone_args is {arguments!r}; give options by name, such as {{'drop_path': 0.1}}")
     options = dict(arguments or {})
     for given in ("in_channels", "num_classes"):
         if given in options:
@@ -76,6 +78,7 @@ class BackboneNetwork(SegmentationNetwork):
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.backbone = make_backbone(backbone, backbone_args, in_channels).network
+        self.pretrained_parts = {registry.model_info(backbone).family: PretrainedPart("", "backbone.")}
         self.feature_info = self.backbone.feature_info
         self.padding = self.backbone.padding
         self.grid = math.lcm(self.backbone.grid, self.feature_info[-1].stride)
