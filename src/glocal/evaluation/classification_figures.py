@@ -104,6 +104,7 @@ def confidences(confidence: FloatArray, confirmed: NDArray[np.bool_], names: tup
     labels = [f"{name} ({part.size:,})" for name, part in zip(names, parts, strict=True)]
     axis.hist(parts, bins=np.linspace(0, 1, 21), stacked=True, color=[PALETTE[0], PALETTE[1]], label=labels)
     axis.set_xlim(0, 1)
+    axis.set_ylim(0, 1.18 * axis.get_ylim()[1])  # room for the legend
     axis.yaxis.get_major_locator().set_params(integer=True)
     axis.set_xlabel(label, color=INK, fontsize=10)
     axis.set_ylabel("number", color=INK, fontsize=10)

@@ -107,10 +107,13 @@ def _headline(evaluation: ClassificationEvaluation) -> Markup:
                 "li",
                 _NAMES.get((block, name), label),
                 element("b", number(facts["value"])),
-                element("small", f"{_percent(evaluation)} CI {number_range(facts['ci'])}"),
+                element("small", number_range(facts["ci"])),
             )
         )
-    text = "In brackets the interval of each number. Macro: the mean over the classes; ECE: best at 0, all others at 1."
+    text = (
+        f"In brackets the {_percent(evaluation)} interval of each number. Macro: the mean over the classes. "
+        "ECE is best at 0, all others at 1."
+    )
     return element("section", element("h2", "In short"), element("ul", *cards, class_="cards"), element("p", text))
 
 
@@ -148,7 +151,7 @@ def _together(evaluation: ClassificationEvaluation) -> Markup:
 
 def _per_class(evaluation: ClassificationEvaluation) -> Markup:
     per_class = evaluation.summary["per_class"]
-    shown = [score for score in BY_CLASS if score.name in evaluation.summary["macro"]]
+    shown = [score for score in BY_CLASS if score.name in evaluation.summary["macro"] and score.labels == "any"]
     rows = [
         [name, f"{facts['n_truth']:,}", f"{facts['n_prediction']:,}", *(_cell(facts["metrics"][s.name]) for s in shown)]
         for name, facts in per_class.items()
@@ -239,19 +242,19 @@ def _cases(evaluation: ClassificationEvaluation) -> Markup:
         rows.append(
             [
                 case.id,
-                case.group or NONE,
-                truth,
-                predicted,
                 "wrong" if wrong[index] else "right",
                 number(p.max()),
                 number(true.min() if true.size else None),
+                truth,
+                predicted,
+                case.group or NONE,
             ]
         )
     text = "Wrong ones first, the most confident before; a click on a column sorts. Every probability is in cases.csv."
     if len(order) > _MOST_CASES:
         text += f" Only {_MOST_CASES} of {len(order)} cases are listed here."
     least = "lowest p of what is true" if sample.multi_label else "p of the truth"
-    headers = ["case", "group", "truth", "prediction", "", "highest p", least]
+    headers = ["case", "verdict", "highest p", least, "truth", "prediction", "group"]
     return element("div", table(headers, rows, caption=text, sortable=True), class_="tall")
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.errors import counted
 from glocal.evaluation.calibration import BINS, Reliability, reliability
 from glocal.evaluation.classification_metrics import (
     BY_CLASS,
@@ -189,15 +188,13 @@ def _notes(evaluation: ClassificationEvaluation, found: Found) -> list[str]:
         )
     if silent:
         notes.append(
-            f"{_listed(silent)} is never predicted: its precision is undefined and left out of means, which flatters"
+            f"never predicted: {_listed(silent)}; precision is undefined and left out of means, which flatters"
         )
     clusters = evaluation.bootstrap.num_clusters
-    if clusters < 10:
-        notes.append(
-            f"only {counted(clusters, 'independent case or group')}: the intervals are rough, too narrow on average"
-            if clusters > 1
-            else "one independent case or group: no intervals"
-        )
+    if clusters == 1:
+        notes.append("one independent case or group: no intervals")
+    elif clusters < 10:
+        notes.append(f"only {clusters} independent cases or groups: the intervals are rough, too narrow on average")
     return notes
 
 

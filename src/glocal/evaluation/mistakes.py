@@ -73,12 +73,12 @@ def gallery(evaluation: ClassificationEvaluation) -> Markup:
 
 def _said(evaluation: ClassificationEvaluation, mistake: Mistake) -> str:
     sample, names = evaluation.sample, evaluation.classes
-    label, sure = names[mistake.label], f"{100 * mistake.confidence:.1f} %"
+    label, p = names[mistake.label], sample.probability[mistake.case]
+    given = f"{100 * p[mistake.label]:.1f} %"
     if sample.multi_label:
-        there = sample.truth[mistake.case, mistake.label]
-        return f"{label} is there, said not to be at {sure}" if there else f"{label} predicted at {sure}, not there"
+        return f"{label} {'missed' if sample.truth[mistake.case, mistake.label] else 'not there'}, given {given}"
     true = int(sample.truth[mistake.case].argmax())
-    return f"predicted {label} at {sure}, is {names[true]} ({100 * sample.probability[mistake.case, true]:.1f} %)"
+    return f"predicted {label} at {given}, is {names[true]} ({100 * p[true]:.1f} %)"
 
 
 def _picture(evaluation: ClassificationEvaluation, mistake: Mistake, said: str) -> Markup | None:

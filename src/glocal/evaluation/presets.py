@@ -26,8 +26,8 @@ class Figure:
         value: A fraction, not per cent, or a distance; NaN where it is undefined.
         unit: ``""`` or ``"px"``.
         definition: How it is computed here, with what happens to undefined values.
-        n: Cases that went into it.
-        n_undefined: Cases left out of it.
+        n: Cases that went into it; of a mean over classes, classes.
+        n_undefined: Those left out of it.
     """
 
     name: str

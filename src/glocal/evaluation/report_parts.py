@@ -98,7 +98,7 @@ def confusion(counts: NDArray[np.int64], classes: Sequence[str], *, caption: str
             text = f"{100 * share:.{digits}f} %" if totals[k] else NONE
             cells.append(element("span", text, element("small", f"{count:,}"), style=style))
         rows.append([name, *cells])
-    return table(["true class", *classes], rows, caption=caption)
+    return element("div", table(["true class", *classes], rows, caption=caption), class_="confusion")
 
 
 def manifest_table(manifest: Mapping[str, Any]) -> Markup | None:
