@@ -17,6 +17,9 @@ CELLS = 8
 _TOGETHER = 8
 """Ablated maps decoded at once."""
 
+_ROUNDING = 1e-5
+"""Share of a score by which it may change without a cause, as batches are computed otherwise than one image."""
+
 Score = Callable[[Tensor], Tensor]
 """Logits ``(N, K)`` or ``(N, K, H, W)`` -> the number explained, ``(N,)``."""
 
@@ -79,7 +82,8 @@ def ablation(route: Route, level: int, score: Score) -> Tensor | None:
     height, width = chosen.shape[2:]
     cells = [(rows, columns) for rows in _parts(height) for columns in _parts(width)]
     falls = torch.zeros(height, width, dtype=torch.float64)
-    whole = score(route.logits).double()[0]
+    whole = float(score(route.logits)[0])
+    noise = _ROUNDING * max(1.0, abs(whole))
     for start in range(0, len(cells), _TOGETHER):
         some = cells[start : start + _TOGETHER]
         kept = torch.ones(len(some), 1, height, width, dtype=chosen.dtype, device=chosen.device)
@@ -87,10 +91,10 @@ def ablation(route: Route, level: int, score: Score) -> Tensor | None:
             kept[index, :, rows, columns] = 0
         maps = [one.detach().expand(len(some), -1, -1, -1) for one in route.maps]
         maps[level] = chosen.detach() * kept
-        scores = score(route.decode(maps)).double()
+        scores = score(route.decode(maps)).double().cpu()
         for (rows, columns), fall in zip(some, (whole - scores).tolist(), strict=True):
-            area = falls[rows, columns]
-            area.fill_(fall / area.numel())
+            pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
+            falls[rows, columns] = fall / pixels if abs(fall) > noise else 0
     return falls.relu().float() if falls.any() else None
 
 
