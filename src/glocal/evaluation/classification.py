@@ -50,6 +50,7 @@ class ClassificationEvaluation:
         sample: Their logits and truths as arrays, at the fitted temperature.
         bootstrap: Of the intervals; its clusters are the groups.
         preset: Published evaluation computed beside ours.
+        notes: What a reader must be told beside what the numbers themselves tell.
     """
 
     classes: tuple[str, ...]
@@ -57,6 +58,7 @@ class ClassificationEvaluation:
     sample: Sample
     bootstrap: Bootstrap
     preset: ClassificationPreset | None = None
+    notes: tuple[str, ...] = ()
 
     @cached_property
     def confusion(self) -> NDArray[np.int64]:

@@ -55,7 +55,7 @@ def summarise_classification(evaluation: ClassificationEvaluation) -> dict[str, 
         "confusion": evaluation.confusion.tolist(),
         "confusion_rows": _shares(evaluation),
         "published": _published(evaluation, found),
-        "notes": _notes(evaluation, found),
+        "notes": [*evaluation.notes, *_notes(evaluation, found)],
     }
 
 
