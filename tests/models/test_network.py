@@ -115,3 +115,9 @@ def test_what_was_frozen_stays_frozen_and_is_still_seen_to_be_used():
     assert not any(p.requires_grad for p in features.parameters())
     assert network.training
     assert not network.norm.training
+
+
+def test_a_network_made_in_inference_mode_is_reduced_alike():
+    with torch.inference_mode():
+        features = Features(Toy())
+    assert parts(features) == parts(Features(Toy()))
