@@ -6,9 +6,10 @@ token joins the last stage. Maps are channels-last throughout.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -162,8 +163,13 @@ class PVT(Network):
         self.padding = "zero"
         self.feature_info = tuple(FeatureInfo(width, 4 * 2**i) for i, width in enumerate(widths))
         self.merging = merging
-        self.dropout = dropout
         rates = drop_path_rates(drop_path, tuple(depths))
+        self.embed = nn.ModuleList([_patch_embedding(in_channels, widths[0], 4)])
+        for before, after in itertools.pairwise(widths):
+            if merging == "spm":
+                self.embed.append(StepwisePatchMerging(before, after, frozen_norm=frozen_norm))
+            else:
+                self.embed.append(_patch_embedding(before, after, 2))
         self.stages = nn.ModuleList()
         for i, width in enumerate(widths):
             attention: dict[str, Any] = {
@@ -174,13 +180,8 @@ class PVT(Network):
                 "dropout": dropout,
             }
             blocks = [_Block(width, attention, mlp_ratios[i], dropout, rate, eps) for rate in rates[i]]
-            if i == 0:
-                entry: nn.Module = _patch_embedding(in_channels, width, 4)
-            elif merging == "patch":
-                entry = _patch_embedding(widths[i - 1], width, 2)
-            else:
-                entry = StepwisePatchMerging(widths[i - 1], width, frozen_norm=frozen_norm)
-            self.stages.append(_Stage(entry, width, (size[0] >> i + 2, size[1] >> i + 2), blocks, class_row=i == 3))
+            kind = _LastStage if i == 3 else _Stage
+            self.stages.append(kind(width, (size[0] >> i + 2, size[1] >> i + 2), blocks, dropout))
         self.class_token = nn.Parameter(torch.empty(1, 1, widths[3]))
         nn.init.trunc_normal_(self.class_token, std=0.02)
         self.norm = nn.LayerNorm(widths[3], eps=eps)
@@ -202,20 +203,16 @@ class PVT(Network):
     def encode(self, x: Tensor) -> list[Tensor]:
         """``(N, in_channels, H, W)`` -> the maps of stages 1 to 3 and what enters stage 4; strides 4, 8, 16, 32."""
         maps = []
-        for stage in self._stages[:3]:
-            x = stage.blocks(stage.enter(x, self.dropout)).permute(0, 3, 1, 2)
+        for embed, stage in zip(self.embed[:3], self.stages[:3], strict=True):
+            x = stage(embed(x).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
             maps.append(x)
-        return [*maps, self._stages[3].entry(x)]
+        return [*maps, self.embed[3](x)]
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Stage 4 with the class token, the last norm and the head on that token: ``(N, num_classes)``."""
-        stage = self._stages[3]
         z = features[-1].permute(0, 2, 3, 1)
-        position = stage.position_at(z.shape[1], z.shape[2])
-        token = self.class_token.expand(z.shape[0], -1, -1)
-        z = torch.cat([token, z.flatten(1, 2)], 1) + torch.cat([stage.position[:, :1], position.flatten(1, 2)], 1)
-        z = stage.blocks[:-1](F.dropout(z, self.dropout, self.training))
-        logits: Tensor = self.head(self.norm(cast(_Block, stage.blocks[-1]).first_token(z)))
+        token = self.stages[3](z, self.class_token.expand(z.shape[0], -1, -1))
+        logits: Tensor = self.head(self.norm(token))
         return logits
 
     def forward_features(self, x: Tensor) -> list[Tensor]:
@@ -223,11 +220,8 @@ class PVT(Network):
 
         As in the published backbones for dense prediction: no class token, no last norm.
         """
-        maps = self.encode(super().to_grid(x))
-        z = maps[3].permute(0, 2, 3, 1)
-        stage = self._stages[3]
-        z = F.dropout(z + stage.position_at(z.shape[1], z.shape[2]), self.dropout, self.training)
-        maps[3] = stage.blocks(z).permute(0, 3, 1, 2)
+        *maps, last = self.encode(super().to_grid(x))
+        maps.append(self.stages[3](last.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
         sizes = ([-(-side // f.stride) for side in x.shape[2:]] for f in self.feature_info)
         return [m[..., :height, :width] for m, (height, width) in zip(maps, sizes, strict=True)]
 
@@ -241,10 +235,6 @@ class PVT(Network):
             raise ValueError(f"num_classes is {num_classes}; it must be at least 1")
         self.num_classes = num_classes
         self.head = _head(self.head.in_features, num_classes).to(self.head.weight)
-
-    @property
-    def _stages(self) -> list[_Stage]:
-        return cast("list[_Stage]", list(self.stages))
 
 
 class _Block(TransformerBlock):
@@ -273,32 +263,49 @@ class _Block(TransformerBlock):
 
 
 class _Stage(nn.Module):
-    """What leads into a stage, its position table and its blocks."""
+    """A position table of ``extra`` rows and those of a map of size ``table``, and blocks."""
 
-    def __init__(
-        self, entry: nn.Module, width: int, table: tuple[int, int], blocks: list[_Block], class_row: bool
-    ) -> None:
+    extra = 0
+
+    def __init__(self, width: int, table: tuple[int, int], blocks: Sequence[_Block], dropout: float) -> None:
         super().__init__()
-        self.entry = entry
         self.table = table
-        self.class_row = class_row
-        """Whether row 0 of the position table belongs to the class token."""
-        self.position = nn.Parameter(torch.empty(1, int(class_row) + table[0] * table[1], width))
+        self.dropout = dropout
+        self.position = nn.Parameter(torch.empty(1, self.extra + table[0] * table[1], width))
         nn.init.trunc_normal_(self.position, std=0.02)
         self.blocks = nn.Sequential(*blocks)
 
-    def enter(self, x: Tensor, dropout: float) -> Tensor:
-        """``(N, C', H', W')`` -> ``(N, H, W, C)``, positions added."""
-        z: Tensor = self.entry(x).permute(0, 2, 3, 1)
-        return F.dropout(z + self.position_at(z.shape[1], z.shape[2]), dropout, self.training)
+    def forward(self, z: Tensor) -> Tensor:
+        """``(N, H, W, C)`` -> ``(N, H, W, C)``."""
+        z = F.dropout(z + self.position_at(z.shape[1], z.shape[2]), self.dropout, self.training)
+        out: Tensor = self.blocks(z)
+        return out
 
     def position_at(self, height: int, width: int) -> Tensor:
-        """The position table at the size of a map, ``(1, height, width, C)``, without the class token's row."""
-        table = self.position[:, int(self.class_row) :].reshape(1, *self.table, self.position.shape[2])
+        """The position table at the size of a map, ``(1, height, width, C)``, without the extra rows."""
+        table = self.position[:, self.extra :].reshape(1, *self.table, self.position.shape[2])
         if self.table == (height, width):
             return table
         resized = F.interpolate(table.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)
         return resized.permute(0, 2, 3, 1)
+
+
+class _LastStage(_Stage):
+    """The stage that a class token may join; row 0 of its position table is for it."""
+
+    extra = 1
+
+    def forward(self, z: Tensor, class_token: Tensor | None = None) -> Tensor:
+        """``(N, H, W, C)`` -> the same, or with ``class_token`` ``(N, 1, C)`` what became of it, ``(N, C)``."""
+        if class_token is None:
+            return super().forward(z)
+        position = self.position_at(z.shape[1], z.shape[2]).flatten(1, 2)
+        tokens = torch.cat([class_token, z.flatten(1, 2)], 1)
+        tokens = tokens + torch.cat([self.position[:, :1], position], 1)
+        tokens = self.blocks[:-1](F.dropout(tokens, self.dropout, self.training))
+        last = self.blocks[-1]
+        assert isinstance(last, _Block)
+        return last.first_token(tokens)
 
 
 def _patch_embedding(in_channels: int, out_channels: int, side: int) -> nn.Sequential:

@@ -56,7 +56,7 @@ PVT_NETWORK: Rules = [
         rule
         for i in range(4)
         for part, rules in (("", _EMBEDDING), (".spm", STEPWISE_PATCH_MERGING))
-        for rule in within(f"patch_embed{i + 1}{part}", f"stages.{i}.entry", rules)
+        for rule in within(f"patch_embed{i + 1}{part}", f"embed.{i}", rules)
     ),
     *(
         (rf"block{i + 1}\.(\d+)\.{theirs}", rf"stages.{i}.blocks.\1.{ours}")
