@@ -20,6 +20,7 @@ from glocal.models.weights import load_model
 from glocal.training import Recipe, load_recipe, resume, train
 from glocal.training import build as build_file
 from glocal.training.module import SegmentationTraining
+from glocal.training.recipe import settle
 
 Small = Callable[..., Recipe]
 Make = Callable[..., Path]
@@ -57,7 +58,7 @@ def test_a_run_leaves_everything_the_design_names(discs: Path, tmp_path: Path, s
     assert manifest["seeds"] == {"train": 42, "splits": 0}
     assert manifest["duration_seconds"] > 0
     assert manifest["best"]["epoch"] == result.best["epoch"]
-    assert load_recipe(run / "recipe.yaml") == small()
+    assert load_recipe(run / "recipe.yaml") == settle(small(), "segmentation")
     with (run / "metrics.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]

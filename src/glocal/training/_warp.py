@@ -15,7 +15,7 @@ from torch import Tensor
 
 from glocal.training.augment_config import AffineConfig, CropConfig, FlipConfig, OneOfConfig, OneOfName
 
-__all__ = ["Plan", "draw_displacement", "draw_plan", "warp"]
+__all__ = ["Plan", "draw_displacement", "draw_plan", "turned", "warp"]
 
 _TRIES = 10
 """Crops drawn before the largest that fits the ratio is taken."""
@@ -47,6 +47,7 @@ def draw_plan(
     flip: FlipConfig,
     size: tuple[int, int, int],
     generator: torch.Generator,
+    still: Tensor | None = None,
 ) -> Plan:
     """Draw crop, shift, scale, rotation and flips for a batch.
 
@@ -56,6 +57,7 @@ def draw_plan(
         flip: Applied last.
         size: N, H, W.
         generator: Source of all draws.
+        still: ``(N,)``, rows that are not shifted, scaled or rotated.
     """
     n, height, width = size
     centre, half = _draw_crop(crop, size, generator)
@@ -63,6 +65,8 @@ def draw_plan(
     scale = _uniform(1 - affine.scale, 1 + affine.scale, (n,), generator)
     shift = _uniform(-affine.shift, affine.shift, (n, 2), generator) * torch.tensor([width, height])
     draws = _happens(affine.p, 3 * n, generator).view(3, n)
+    if still is not None:
+        draws = draws & ~still
     rotated, scaled, shifted = draws[:1].expand(3, n) if affine.together else draws
     angle, scale = torch.where(rotated, angle, 0.0), torch.where(scaled, scale, 1.0)
     shift = torch.where(shifted[:, None], shift, 0.0)
@@ -149,12 +153,14 @@ def _elastic(config: OneOfConfig, height: int, width: int, generator: torch.Gene
     return (smoothing(height) @ noise @ smoothing(width).T).permute(1, 2, 0).float()
 
 
-def warp(images: Tensor, labels: Tensor, plan: Plan, displacement: Tensor | None) -> tuple[Tensor, Tensor]:
+def warp(
+    images: Tensor, labels: Tensor | None, plan: Plan, displacement: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
     """Sample images bilinearly and labels at the nearest pixel, at the same places.
 
     Args:
         images: ``(N, C, H, W)`` float.
-        labels: ``(N, H, W)`` integers.
+        labels: ``(N, H, W)`` integers, or None where there are no masks.
         plan: Of :func:`draw_plan`.
         displacement: Of :func:`draw_displacement`.
 
@@ -177,5 +183,28 @@ def warp(images: Tensor, labels: Tensor, plan: Plan, displacement: Tensor | None
     inside = ((source - centre).abs() <= half).all(dim=-1)
     grid = source / torch.tensor([width / 2, height / 2], device=device)
     warped = F.grid_sample(images, grid.to(images.dtype), padding_mode="border", align_corners=False)
+    if labels is None:
+        return warped * inside[:, None], None
     sampled = F.grid_sample(labels[:, None].float(), grid, mode="nearest", padding_mode="border", align_corners=False)
     return warped * inside[:, None], (sampled[:, 0] * inside).to(labels.dtype)
+
+
+def turned(
+    images: Tensor, labels: Tensor | None, rows: Tensor, generator: torch.Generator
+) -> tuple[Tensor, Tensor | None]:
+    """Turn chosen rows by 0 to 3 right angles, then mirror them along one of the two axes; nothing is interpolated.
+
+    Args:
+        images: ``(N, C, H, W)``, H and W equal.
+        labels: ``(N, H, W)``, or None.
+        rows: ``(N,)`` boolean on the CPU.
+        generator: Source of all draws.
+    """
+    quarter = torch.randint(4, (len(images),), generator=generator)
+    axis = torch.randint(2, (len(images),), generator=generator)
+    images, labels = images.clone(), None if labels is None else labels.clone()
+    for row in rows.nonzero()[:, 0].tolist():
+        times, mirrored = int(quarter[row]), int(axis[row])
+        for maps in (images,) if labels is None else (images, labels):
+            maps[row] = torch.rot90(maps[row], times, (-2, -1)).flip(mirrored - 2)
+    return images, labels

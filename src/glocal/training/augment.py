@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glocal.training import _colour, _warp
+from glocal.training import _colour, _rand_augment, _warp
 from glocal.training.augment_config import NEEDS_RGB, AugmentConfig, OneOfName, check_augment
 
 __all__ = ["Augment", "batch_generator"]
@@ -53,7 +53,7 @@ class Augment:
             log.info("grey images: augmentation leaves out %s", ", ".join(left_out))
 
     def __call__(self, images: Tensor, labels: Tensor, *, epoch: int, step: int) -> tuple[Tensor, Tensor]:
-        """Augment a batch.
+        """Augment a batch of images and masks.
 
         Args:
             images: ``(N, C, H, W)`` float in [0, 1].
@@ -64,14 +64,28 @@ class Augment:
         Returns:
             Images and labels of the same shapes and types. Labels get no values but those there were and 0.
         """
+        images, maps = self._apply(images, labels, batch_generator(self.seed, epoch, step))
+        assert maps is not None
+        return images, maps
+
+    def images(self, images: Tensor, *, epoch: int, step: int) -> Tensor:
+        """Augment a batch of images that have no masks; they change as in :meth:`__call__`."""
+        return self._apply(images, None, batch_generator(self.seed, epoch, step))[0]
+
+    def _apply(self, images: Tensor, labels: Tensor | None, generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         n, _, height, width = images.shape
         size, c = (n, height, width), self.config
-        generator = batch_generator(self.seed, epoch, step)
-        plan = _warp.draw_plan(c.crop, c.affine, c.flip, size, generator)
+        turned = None
+        if c.turn.p:  # not drawn otherwise, so that older recipes repeat what they did
+            turned = torch.rand(n, generator=generator) < c.turn.p
+            images, labels = _warp.turned(images, labels, turned, generator)
+        plan = _warp.draw_plan(c.crop, c.affine, c.flip, size, generator, turned)
         chosen = self._choose(n, generator)
         displacement = _warp.draw_displacement(chosen, c.one_of, size, generator)
         if self.warps or displacement is not None:
             images, labels = _warp.warp(images, labels, plan, displacement)
+        if c.rand_augment.p:
+            images, labels = _rand_augment.rand_augment(images, labels, c.rand_augment, generator)
         images = _colour.color_jitter(images, c.color_jitter, generator)
         images = _colour.gaussian_blur(images, torch.rand(n, generator=generator) < c.blur.p, generator)
         for name, rows in chosen.items():

@@ -14,9 +14,13 @@ __all__ = [
     "BlurConfig",
     "ColorJitterConfig",
     "CropConfig",
+    "EraseConfig",
     "FlipConfig",
+    "MixConfig",
     "OneOfConfig",
     "OneOfName",
+    "RandAugmentConfig",
+    "TurnConfig",
     "check_augment",
 ]
 
@@ -83,6 +87,68 @@ class FlipConfig:
 
 
 @dataclass(frozen=True)
+class TurnConfig:
+    """Turn by 0, 90, 180 or 270 degrees, then mirror along one of the two axes: exactly, without sampling.
+
+    Images that are turned are not shifted, scaled or rotated as well.
+
+    Attributes:
+        p: Probability.
+    """
+
+    p: float = 0.0
+
+
+@dataclass(frozen=True)
+class RandAugmentConfig:
+    """A few changes of colour and geometry, drawn for each image (Cubuk et al., NeurIPS 2020).
+
+    Attributes:
+        p: Probability that a change that was drawn is applied.
+        changes: How many are drawn for each image.
+        magnitude: Their strength, from 0 to 10; 10 is the strongest.
+        spread: Standard deviation of the strength around magnitude.
+    """
+
+    p: float = 0.0
+    changes: int = 2
+    magnitude: float = 9.0
+    spread: float = 0.5
+
+
+@dataclass(frozen=True)
+class EraseConfig:
+    """Classification: replace a rectangle of the normalised image by noise (Zhong et al., AAAI 2020).
+
+    Attributes:
+        p: Probability.
+        scale: Smallest and largest share of the area.
+        ratio: Smallest and largest width / height.
+    """
+
+    p: float = 0.0
+    scale: tuple[float, float] = (0.02, 1 / 3)
+    ratio: tuple[float, float] = (0.3, 1 / 0.3)
+
+
+@dataclass(frozen=True)
+class MixConfig:
+    """Classification: mix each image and its label with another one of the batch; one draw decides for a batch.
+
+    Attributes:
+        p: Probability that a batch is mixed.
+        mixup: Beta parameter of the share, all over the image (Zhang et al., ICLR 2018); 0: not this way.
+        cutmix: Beta parameter of the area of a pasted rectangle (Yun et al., ICCV 2019); 0: not this way.
+        switch: Probability of cutmix where both are possible.
+    """
+
+    p: float = 0.0
+    mixup: float = 0.8
+    cutmix: float = 1.0
+    switch: float = 0.5
+
+
+@dataclass(frozen=True)
 class ColorJitterConfig:
     """Change brightness, contrast, saturation and hue, in an order drawn for each batch. Grey: the first two.
 
@@ -140,20 +206,29 @@ class AugmentConfig:
     """What is done to training images, in this order. All probabilities are 0 unless a recipe sets them.
 
     Attributes:
+        turn: Turn by right angles and mirror.
         crop: Cut out and enlarge.
         affine: Shift, scale, rotate.
         flip: Mirror.
+        rand_augment: A few changes of colour and geometry, drawn for each image.
         color_jitter: Brightness, contrast, saturation, hue.
         blur: Gaussian blur.
         one_of: At most one of several further changes.
+        erase: Classification: a rectangle of noise.
+        mix: Classification: mixup and cutmix.
     """
+
+    turn: TurnConfig = field(default_factory=TurnConfig)
 
     crop: CropConfig = field(default_factory=CropConfig)
     affine: AffineConfig = field(default_factory=AffineConfig)
     flip: FlipConfig = field(default_factory=FlipConfig)
+    rand_augment: RandAugmentConfig = field(default_factory=RandAugmentConfig)
     color_jitter: ColorJitterConfig = field(default_factory=ColorJitterConfig)
     blur: BlurConfig = field(default_factory=BlurConfig)
     one_of: OneOfConfig = field(default_factory=OneOfConfig)
+    erase: EraseConfig = field(default_factory=EraseConfig)
+    mix: MixConfig = field(default_factory=MixConfig)
 
 
 def check_augment(config: AugmentConfig) -> None:
@@ -163,6 +238,11 @@ def check_augment(config: AugmentConfig) -> None:
         UserError: One line that names the setting.
     """
     probabilities = {
+        "turn.p": config.turn.p,
+        "rand_augment.p": config.rand_augment.p,
+        "erase.p": config.erase.p,
+        "mix.p": config.mix.p,
+        "mix.switch": config.mix.switch,
         "crop.p": config.crop.p,
         "affine.p": config.affine.p,
         "flip.horizontal": config.flip.horizontal,
@@ -188,14 +268,21 @@ def check_augment(config: AugmentConfig) -> None:
             raise UserError(f"augment.{name} is {share}; it must be at least 0 and below 1")
     if not 0 <= config.color_jitter.hue <= 0.5:
         raise UserError(f"augment.color_jitter.hue is {config.color_jitter.hue}; it must be from 0 to 0.5")
-    low, high = config.crop.scale
-    if not 0 < low <= high <= 1:
-        raise UserError(
-            f"augment.crop.scale is {[low, high]}; give the smaller share first, both above 0 and at most 1"
-        )
-    low, high = config.crop.ratio
-    if not 0 < low <= high:
-        raise UserError(f"augment.crop.ratio is {[low, high]}; give the smaller ratio first, both above 0")
+    cuts: tuple[tuple[str, CropConfig | EraseConfig], ...] = (("crop", config.crop), ("erase", config.erase))
+    for name, cut in cuts:
+        low, high = cut.scale
+        if not 0 < low <= high <= 1:
+            raise UserError(
+                f"augment.{name}.scale is {[low, high]}; give the smaller share first, both above 0 and at most 1"
+            )
+        low, high = cut.ratio
+        if not 0 < low <= high:
+            raise UserError(f"augment.{name}.ratio is {[low, high]}; give the smaller ratio first, both above 0")
+    some = config.rand_augment
+    if not 0 <= some.magnitude <= 10 or some.spread < 0 or some.changes < 1:
+        raise UserError("augment.rand_augment: magnitude must be from 0 to 10, spread not negative, changes at least 1")
+    if min(config.mix.mixup, config.mix.cutmix) < 0 or (config.mix.p and not config.mix.mixup + config.mix.cutmix):
+        raise UserError("augment.mix.mixup and cutmix must not be negative, and not both 0; or set augment.mix.p to 0")
     if config.one_of.grid_steps < 1 or config.one_of.elastic_sigma <= 0:
         raise UserError("augment.one_of.grid_steps and elastic_sigma must be above 0")
     if config.one_of.p > 0 and not config.one_of.transforms:

@@ -1,4 +1,4 @@
-"""A progress bar on stderr: epoch, batches, loss, and Dice of the last validation."""
+"""A progress bar on stderr: epoch, batches, loss, and the score of the last validation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from glocal.training.module import SegmentationTraining
+from glocal.training.module import Training
 
 __all__ = ["Bar"]
 
@@ -40,7 +40,7 @@ class Bar(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the bar."""
-        assert isinstance(pl_module, SegmentationTraining)
+        assert isinstance(pl_module, Training)
         steps, epochs = pl_module.steps, pl_module.recipe.train.epochs
         self.task = self.progress.add_task("", total=steps * epochs, completed=steps * self.done, scores="")
         self.progress.start()
@@ -49,14 +49,15 @@ class Bar(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Advance, and now and then show the loss."""
-        assert isinstance(pl_module, SegmentationTraining)
+        assert isinstance(pl_module, Training)
         epoch, epochs = trainer.current_epoch, pl_module.recipe.train.epochs
         self.progress.update(self.task, advance=1, description=f"epoch {epoch + 1}/{epochs}")
         if time.monotonic() - self.looked > _INTERVAL:
             self.looked = time.monotonic()
             loss, last = float(torch.stack(pl_module.losses[-20:]).mean()), pl_module.scores
-            dice = "" if last is None else f"  val mDice {last.mdice:.4f}"
-            self.progress.update(self.task, scores=f"loss {loss:.4f}{dice}")
+            words, name = next(iter(pl_module.shown.items()))
+            score = "" if last is None else f"  val {words} {last[name]:.4f}"
+            self.progress.update(self.task, scores=f"loss {loss:.4f}{score}")
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Remove the bar."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,18 +14,20 @@ from torch.utils.data import DataLoader, default_collate
 from glocal.data.cache import Item
 from glocal.devices import choose_device
 from glocal.errors import UserError, counted
+from glocal.files import require_regular_file
 from glocal.models import create_model, model_info
 from glocal.models.network import Network
-from glocal.models.weights import Preprocessing
+from glocal.models.registry import default_options
+from glocal.models.weights import Preprocessing, find_model, read_record
 from glocal.training.augment import Augment
 from glocal.training.estimate import Estimate, estimate_training
-from glocal.training.losses import make_loss
-from glocal.training.module import SegmentationTraining
+from glocal.training.losses import make_classification_loss, make_loss
+from glocal.training.module import ClassificationTraining, SegmentationTraining, Training
 from glocal.training.prepare import TrainingData, class_facts
 from glocal.training.recipe import Recipe, TrainConfig
 from glocal.training.sampling import EpochSampler, balancing_weights
 
-__all__ = ["Loader", "build_module", "estimate", "loaders", "normalisation", "training_device"]
+__all__ = ["Loader", "build_module", "estimate", "loaders", "normalisation", "training_device", "weights_facts"]
 
 log = logging.getLogger("glocal")
 
@@ -69,28 +73,27 @@ def normalisation(recipe: Recipe, channels: int) -> Preprocessing:
     return Preprocessing(recipe.data.height_width, channels, values["mean"], values["std"])
 
 
-def build_module(recipe: Recipe, data: TrainingData) -> SegmentationTraining:
-    """Network with initial weights drawn from the seed, loss and augmentation.
+def build_module(recipe: Recipe, data: TrainingData, *, weights: bool = True) -> Training:
+    """Network with initial weights drawn from the seed or read from a file, loss and augmentation.
+
+    Args:
+        recipe: Settled for the task of its network.
+        data: For the same task.
+        weights: Read the weights the recipe names; not needed where a checkpoint brings them.
 
     Raises:
-        UserError: The network is unknown or for another task, or the recipe does not fit the data.
+        UserError: The network is unknown, the recipe does not fit the data, or the weights do not fit the network.
     """
-    info = model_info(recipe.model)
-    if info.task != data.dataset.task:
-        raise UserError(
-            f"{recipe.model} is for {info.task}, the data is for {data.dataset.task}; choose another --model"
-        )
     classes = len(data.classes)
-    pixels = class_facts(data.train.labels, classes)[0] if recipe.loss.name == "class_balanced" else None
-    loss = make_loss(recipe.loss, classes, pixels)
     preprocessing = normalisation(recipe, data.channels)
     augment = Augment(recipe.augment, data.channels, recipe.train.seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
-        network = create_model(recipe.model, in_channels=data.channels, num_classes=classes, **recipe.model_args)
-    return SegmentationTraining(
-        cast(Network, network),
-        loss,
+        network = _network(recipe, data.channels, classes, recipe.weights if weights else None)
+    kind = ClassificationTraining if data.dataset.task == "classification" else SegmentationTraining
+    return kind(
+        network,
+        _loss(recipe, data),
         augment,
         recipe,
         preprocessing.mean,
@@ -99,6 +102,62 @@ def build_module(recipe: Recipe, data: TrainingData) -> SegmentationTraining:
         data.val.scale,
         _steps(recipe.train, len(data.train)),
     )
+
+
+def _loss(recipe: Recipe, data: TrainingData) -> torch.nn.Module:
+    classes, dataset = len(data.classes), data.dataset
+    if dataset.task == "classification":
+        counts = class_facts(data.train.labels, classes)[0]
+        return make_classification_loss(recipe.loss, classes, counts, len(data.train), dataset.multi_label)
+    counting = recipe.loss.name == "class_balanced" or recipe.loss.weights == "balanced"
+    return make_loss(recipe.loss, classes, class_facts(data.train.labels, classes)[0] if counting else None)
+
+
+def _network(recipe: Recipe, channels: int, classes: int, weights: str | None) -> Network:
+    """The network of a recipe; with ``weights`` what fits of them is loaded, and the rest is told in the log."""
+    numbers: dict[str, Any] = {"in_channels": channels, "num_classes": classes}
+    if weights is None:
+        network = create_model(recipe.model, **recipe.model_args, **numbers)
+    else:  # every option is given, so that none is adopted from the weights that the model folder would not know
+        options = {**default_options(recipe.model), **recipe.model_args, **numbers}
+        _require_same_options(recipe, options, weights)
+        network = create_model(recipe.model, weights=weights, strict=False, **options)
+        log.info("weights to start from: %s", weights)
+    assert isinstance(network, Network)
+    return network.train()
+
+
+def _require_same_options(recipe: Recipe, options: Mapping[str, Any], weights: str) -> None:
+    """Refuse weights of a model folder that was made with other options, and merged ones, which are not trained on."""
+    path = find_model(weights)[1]
+    if path is None:
+        return
+    record = read_record(path)
+    if record.deployed:
+        raise UserError(f"{path}: a deployed network cannot be trained; name the model it was made of")
+    for name, value in {**default_options(record.name), **record.arguments}.items():
+        numbers = name in ("in_channels", "num_classes")
+        if record.name == recipe.model and not numbers and _plain(value) != _plain(options.get(name)):
+            cure = f"give --model_args '{{{name}: {value}}}'"
+            raise UserError(f"{path}: made with {name} {value!r}, not {options.get(name)!r}; {cure}")
+
+
+def _plain(value: Any) -> Any:
+    """A list for a tuple, as JSON has it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def weights_facts(weights: str | None) -> dict[str, Any] | None:
+    """What the manifest says about the weights a training started from.
+
+    Raises:
+        UserError: There are none.
+    """
+    if weights is None:
+        return None
+    path = require_regular_file(find_model(weights)[0])
+    with path.open("rb") as stream:
+        return {"source": weights, "file": path.name, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
 def _batch_size(config: TrainConfig, cases: int) -> int:
@@ -129,7 +188,7 @@ def loaders(recipe: Recipe, data: TrainingData, device: torch.device) -> tuple[L
     return training, Loader(data.val, size, **shared)
 
 
-def estimate(module: SegmentationTraining, data: TrainingData, device: torch.device) -> Estimate:
+def estimate(module: Training, data: TrainingData, device: torch.device) -> Estimate:
     """Memory and time, measured on the first training cases."""
     size = min(module.recipe.train.batch_size, len(data.train))
     measured = min(size, _MEASURED_ON_CPU) if device.type == "cpu" else size

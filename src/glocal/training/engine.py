@@ -20,7 +20,7 @@ from glocal.errors import UserError
 from glocal.training.bar import Bar
 from glocal.training.build import Loader
 from glocal.training.keeper import Keeper
-from glocal.training.module import SegmentationTraining
+from glocal.training.module import Training
 from glocal.training.run_folder import Row, RunFolder
 from glocal.training.sampling import EpochSampler
 
@@ -96,7 +96,7 @@ def _interruptible() -> Iterator[None]:
 
 
 def fit(
-    module: SegmentationTraining,
+    module: Training,
     training: Loader,
     validation: Loader,
     run: RunFolder,

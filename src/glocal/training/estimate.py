@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from glocal.errors import counted
-from glocal.training.module import Batch, SegmentationTraining
+from glocal.training.module import Batch, Training, loss_of
 
 __all__ = ["Estimate", "available_memory", "estimate_training"]
 
@@ -64,7 +64,7 @@ def available_memory(device: torch.device) -> int:
 
 
 def estimate_training(
-    module: SegmentationTraining, batch: Batch, batch_size: int, val_cases: int, device: torch.device
+    module: Training, batch: Batch, batch_size: int, val_cases: int, device: torch.device
 ) -> Estimate:
     """Run two training steps on a copy of the network and scale what they took to the whole training.
 
@@ -77,17 +77,16 @@ def estimate_training(
     """
     network = copy.deepcopy(module.network).to(device).train()
     loss = copy.deepcopy(module.loss).to(device)
-    mean, std = module.mean.to(device), module.std.to(device)
     weights = sum(p.numel() * p.element_size() for p in network.parameters())
     precision, available = module.recipe.train.precision, available_memory(device)
     count = len(batch["label"])
 
     def step(index: int) -> None:
         images, labels = batch["image"].to(device).float() / module.scale, batch["label"].to(device)
-        images, labels = module.augment(images, labels, epoch=0, step=index)
+        images, labels = module.prepared(images, labels, 0, index)
         with torch.autocast(device.type, dtype=_AUTOCAST.get(precision), enabled=precision in _AUTOCAST):
-            value = loss(network((images - mean) / std), labels)
-        value.backward()
+            value = loss_of(network, loss, images, labels)
+        torch.autograd.backward(value)
         if device.type == "cuda":
             torch.cuda.synchronize(device)
 

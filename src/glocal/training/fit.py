@@ -6,7 +6,7 @@ import logging
 import math
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,13 @@ from glocal.data import Encoding
 from glocal.errors import UserError
 from glocal.models import model_info
 from glocal.models.weights import save_model
-from glocal.training.build import build_module, estimate, loaders, normalisation, training_device
+from glocal.training.build import build_module, estimate, loaders, normalisation, training_device, weights_facts
+from glocal.training.calibrate import temperature
 from glocal.training.engine import fit, naming_memory
 from glocal.training.keeper import stops_early
-from glocal.training.module import SegmentationTraining
+from glocal.training.module import Training
 from glocal.training.prepare import TrainingData, prepare_data
-from glocal.training.recipe import Recipe, check_recipe
+from glocal.training.recipe import Recipe, check_recipe, settle
 from glocal.training.recipe_files import recipe_from, settings_of
 from glocal.training.run_folder import Row, RunFolder, best_row, hardware, now, versions
 
@@ -61,9 +62,14 @@ def train(data_root: str | Path, recipe: Recipe, output: str | Path, *, progress
     """
     recipe, run = check_recipe(recipe), RunFolder(Path(output))
     run.require_new()
-    model_info(recipe.model)
+    task = model_info(recipe.model).task
+    settle(recipe, task)
     device = training_device(recipe.train)
-    data = prepare_data(data_root, recipe.data, progress=progress)
+    weights_facts(recipe.weights)
+    data = prepare_data(data_root, recipe.data, task, progress=progress)
+    recipe = settle(recipe, task, data.dataset.multi_label)
+    if recipe.weights is not None:
+        recipe = replace(recipe, weights=str(Path(recipe.weights).absolute()))
     module = build_module(recipe, data)
     with naming_memory(device):
         expected = estimate(module, data, device)
@@ -81,6 +87,7 @@ def train(data_root: str | Path, recipe: Recipe, output: str | Path, *, progress
             "arguments": dict(recipe.model_args),
             "parameters": sum(p.numel() for p in module.network.parameters()),
         },
+        "weights": weights_facts(recipe.weights),
         "estimate": asdict(expected),
     }
     run.create(recipe, manifest, data.splits.to_json())
@@ -128,12 +135,17 @@ def resume(
     data = prepare_data(
         root,
         recipe.data,
+        model_info(recipe.model).task,
         splits_file=run.splits,
         encoding=encoding,
         fingerprint=facts["fingerprint"],
         progress=progress,
     )
-    module = build_module(recipe, data)
+    if checkpoint is None and weights_facts(recipe.weights) != manifest.get("weights"):
+        raise UserError(
+            f"{recipe.weights}: other weights than those the run began with; restore them, or start a new run"
+        )
+    module = build_module(recipe, data, weights=checkpoint is None)
     if checkpoint is not None:
         run.require_weights_of(module.state_dict(), checkpoint)
     run.write_manifest({**manifest, "resumed": [*manifest.get("resumed", []), now()]})
@@ -142,7 +154,7 @@ def resume(
     if done >= recipe.train.epochs or (
         history and stops_early(history, recipe.train.select_by, recipe.train.early_stopping)
     ):
-        return _finish(module, data, run, history)
+        return _finish(module, data, run, device, history)
     return _fit_and_finish(module, data, run, device, done)
 
 
@@ -158,7 +170,7 @@ def _changed(kept: Recipe, changes: Mapping[str, Any], run: RunFolder) -> Recipe
 
 
 def _fit_and_finish(
-    module: SegmentationTraining,
+    module: Training,
     data: TrainingData,
     run: RunFolder,
     device: torch.device,
@@ -174,18 +186,20 @@ def _fit_and_finish(
         raise
     except UserError as error:
         raise UserError(f"{error} (the run is kept: {_resume_command(run)})") from error
-    return _finish(module, data, run, history)
+    return _finish(module, data, run, device, history)
 
 
 def _resume_command(run: RunFolder) -> str:
     return f"glocal train --resume {shlex.quote(str(run.path))}"
 
 
-def _finish(module: SegmentationTraining, data: TrainingData, run: RunFolder, history: list[Row]) -> RunResult:
-    """Put the weights of the best epoch into ``model/`` and close the manifest."""
+def _finish(
+    module: Training, data: TrainingData, run: RunFolder, device: torch.device, history: list[Row]
+) -> RunResult:
+    """Put the weights of the best epoch into ``model/``, those of a classifier calibrated, and close the manifest."""
     recipe = module.recipe
     result = _result(run, recipe, history)
-    run.write_metrics(history)
+    run.write_metrics(history, module.columns)
     weights = run.load_checkpoint(run.best)["state_dict"]
     prefix = "network."
     network = module.network.cpu()
@@ -195,6 +209,9 @@ def _finish(module: SegmentationTraining, data: TrainingData, run: RunFolder, hi
     }
     best["epoch"] = int(result.best["epoch"])
     manifest = run.reopen()[1]
+    classifies = data.dataset.task == "classification"
+    with naming_memory(device):
+        scale = temperature(module, data, device) if classifies else 1.0
     save_model(
         run.model,
         network,
@@ -212,6 +229,8 @@ def _finish(module: SegmentationTraining, data: TrainingData, run: RunFolder, hi
             "seeds": manifest["seeds"],
             "versions": manifest["versions"],
         },
+        temperature=scale,
+        multi_label=data.dataset.multi_label,
     )
     seconds = sum(row["seconds"] for row in history)
     closing = {"status": "finished", "finished": now(), "duration_seconds": round(seconds, 1), "epochs": len(history)}

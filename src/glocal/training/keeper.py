@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch.utils.tensorboard import SummaryWriter
 
 from glocal.files import atomic, writing
-from glocal.training.module import SegmentationTraining
-from glocal.training.run_folder import COLUMNS, Row, RunFolder, best_row
+from glocal.training.module import Training
+from glocal.training.run_folder import Row, RunFolder, best_row
 
 __all__ = ["Keeper", "stops_early"]
 
@@ -57,7 +57,8 @@ class Keeper(Checkpoint):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Bring ``metrics.csv`` to where the checkpoint is, and open the TensorBoard log."""
-        self.run.write_metrics(self.history)
+        assert isinstance(pl_module, Training)
+        self.run.write_metrics(self.history, pl_module.columns)
         with writing(self.run.path / "logs"):
             self.writer = SummaryWriter(str(self.run.path / "logs"), purge_step=len(self.history) + 1)
 
@@ -67,7 +68,7 @@ class Keeper(Checkpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keep what the epoch has brought."""
-        assert isinstance(pl_module, SegmentationTraining)
+        assert isinstance(pl_module, Training)
         assert pl_module.scores is not None
         pl_module.require_finite(len(pl_module.losses) - 1)
         row = {
@@ -75,7 +76,7 @@ class Keeper(Checkpoint):
             "learning_rate": pl_module.rate,
             "train_loss": pl_module.train_loss(),
             "val_loss": pl_module.val_loss(),
-            **vars(pl_module.scores),
+            **pl_module.scores,
             "seconds": time.perf_counter() - self.started,
         }
         self.history.append(row)
@@ -84,11 +85,11 @@ class Keeper(Checkpoint):
         if best is row:
             self._save(trainer, self.run.best)
         self._save(trainer, self.run.last)
-        self.run.write_metrics(self.history)
+        self.run.write_metrics(self.history, pl_module.columns)
         self._log(row)
+        shown = "".join(f"val {words} {row[name]:.4f}  " for words, name in pl_module.shown.items())
         self.say(
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
-            f"val mDice {row['mdice']:.4f}  val Dice per image {row['image_dice']:.4f}  "
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  {shown}"
             f"best {self.select_by} {best[self.select_by]:.4f} (epoch {best['epoch']:.0f})  {row['seconds']:.1f} s"
         )
         if stops_early(self.history, self.select_by, self.patience):
@@ -101,8 +102,9 @@ class Keeper(Checkpoint):
     def _log(self, row: Row) -> None:
         assert self.writer is not None
         with writing(self.run.path / "logs"):
-            for name in (*COLUMNS[1:], "seconds"):
-                self.writer.add_scalar(name, row[name], int(row["epoch"]))
+            for name, value in row.items():
+                if name != "epoch":
+                    self.writer.add_scalar(name, value, int(row["epoch"]))
             self.writer.flush()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

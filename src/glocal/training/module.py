@@ -1,54 +1,62 @@
-"""What Lightning trains: one network, its loss, its augmentation, and Dice on the validation split."""
+"""What Lightning trains: one network, its loss, its augmentation, and scores on the validation split."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from glocal.errors import UserError
 from glocal.models.network import Network
+from glocal.training._mix import erase, mix
 from glocal.training.augment import Augment, batch_generator
-from glocal.training.losses import SegmentationLoss
-from glocal.training.recipe import OptimizerConfig, Recipe
+from glocal.training.optimizer import make_optimizer
+from glocal.training.recipe import Recipe
 from glocal.training.schedule import learning_rate
-from glocal.training.scores import Scores, confusion, scores
+from glocal.training.scores import SCORES, class_scores, confusion, scores
 
-__all__ = ["SegmentationTraining", "make_optimizer"]
+__all__ = ["Batch", "ClassificationTraining", "SegmentationTraining", "Training", "loss_of"]
 
 _DROPOUT = 2**32
 """Added to the step in the seed of dropout, so that augmentation draws from another stream."""
+
+_MIXING = 2**33
+"""Likewise for erasing and mixing."""
 
 _CHECK_EVERY = 20
 """Steps between two looks at the loss on a GPU, each of which waits for it."""
 
 Batch = dict[str, Any]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def make_optimizer(config: OptimizerConfig, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimiser of a recipe; weight decay applies to all parameters."""
-    if config.name == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=config.lr,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            nesterov=config.momentum > 0,
-        )
-    return torch.optim.AdamW(parameters, lr=config.lr, weight_decay=config.weight_decay)
+def loss_of(network: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Loss of one batch: of the logits, or of all outputs of a network that has several while it is trained.
+
+    Such a network defines ``training_outputs(images) -> [(logits, weight), …]`` with logits of the size of its output;
+    the loss is the sum of ``weight * loss(logits)``.
+    """
+    several = getattr(network, "training_outputs", None)
+    if several is None:
+        value: Tensor = loss(network(images), labels)
+        return value
+    return torch.stack([weight * loss(logits, labels) for logits, weight in several(images)]).sum()
 
 
-class SegmentationTraining(LightningModule):
-    """Training of a segmentation network.
+class Training(LightningModule):
+    """Training of a network; what depends on the task is in the two subclasses.
 
     All that is random in a step is a function of (seed, epoch, step): a resumed run repeats what an unbroken one does.
 
     Args:
-        network: ``(N, C, H, W)`` -> logits ``(N, K, H, W)``.
-        loss: Of these logits and labels ``(N, H, W)``.
+        network: ``(N, C, H, W)`` -> logits ``(N, K, …)``.
+        loss: Of these logits and the labels.
         augment: Applied to training batches on the device, in float32.
         recipe: Optimiser, schedule, seed.
         mean: One number per channel, of images in [0, 1].
@@ -60,11 +68,15 @@ class SegmentationTraining(LightningModule):
 
     mean: Tensor
     std: Tensor
+    columns: ClassVar[tuple[str, ...]]
+    """Names of the scores."""
+    shown: ClassVar[Mapping[str, str]]
+    """The scores that are said after each epoch: words for the reader -> name."""
 
     def __init__(
         self,
         network: Network,
-        loss: SegmentationLoss,
+        loss: nn.Module,
         augment: Augment,
         recipe: Recipe,
         mean: Sequence[float],
@@ -85,20 +97,32 @@ class SegmentationTraining(LightningModule):
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
         self.losses: list[Tensor] = []
-        self.counts: list[Tensor] = []
         self.val_losses: list[Tensor] = []
+        self.val_cases = 0
         self.rate = 0.0
-        self.scores: Scores | None = None
+        self.scores: dict[str, float] | None = None
+
+    @abstractmethod
+    def prepared(self, images: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Images in [0, 1] and labels of a batch -> what the network takes and what the loss compares it with."""
+
+    @abstractmethod
+    def note(self, logits: Tensor, labels: Tensor) -> None:
+        """Keep of a validation batch what the scores need."""
+
+    @abstractmethod
+    def noted(self) -> dict[str, float]:
+        """Scores of all that was noted in this epoch, which is forgotten."""
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """One batch -> scalar loss."""
         epoch, seed = self.current_epoch, self.recipe.train.seed
         images, labels = batch["image"].float() / self.scale, batch["label"]
         with torch.autocast(images.device.type, enabled=False):
-            images, labels = self.augment(images, labels, epoch=epoch, step=batch_idx)
+            images, labels = self.prepared(images, labels, epoch, batch_idx)
         dropout = batch_generator(seed, epoch, _DROPOUT + batch_idx)
         torch.manual_seed(dropout.initial_seed())
-        loss: Tensor = self.loss(self.network(self.normalised(images)), labels)
+        loss = loss_of(self.network, self.loss, images, labels)
         self.losses.append(loss.detach())
         if self.device.type == "cpu" or batch_idx % _CHECK_EVERY == 0:
             self.require_finite(batch_idx)
@@ -106,7 +130,8 @@ class SegmentationTraining(LightningModule):
 
     def normalised(self, images: Tensor) -> Tensor:
         """Images in [0, 1] ``(N, C, H, W)`` -> what the network takes."""
-        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+        mean, std = self.mean.to(images.device), self.std.to(images.device)
+        return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
 
     def require_finite(self, step: int) -> None:
         """Stop before weights that are no numbers are kept.
@@ -130,22 +155,26 @@ class SegmentationTraining(LightningModule):
             group["lr"] = self.rate
 
     def on_train_epoch_start(self) -> None:
-        """Forget the losses of the last epoch."""
+        """Forget the losses of the last epoch; from ``train.freeze_norm_after`` on, train in eval mode."""
         self.losses = []
+        frozen = self.recipe.train.freeze_norm_after
+        if frozen is not None and self.current_epoch >= frozen:
+            self.network.eval()
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the counts of the last epoch."""
-        self.counts, self.val_losses = [], []
+        """Forget the losses of the last epoch."""
+        self.val_losses, self.val_cases = [], 0
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count pixels by true and predicted class."""
+        """Loss and what the scores need."""
         logits = self.network(self.normalised(batch["image"].float() / self.val_scale))
         self.val_losses.append(self.loss(logits, batch["label"]) * len(logits))
-        self.counts.append(confusion(logits.argmax(dim=1), batch["label"], logits.shape[1]))
+        self.val_cases += len(logits)
+        self.note(logits, batch["label"])
 
     def on_validation_epoch_end(self) -> None:
         """Scores of the whole split."""
-        self.scores = scores(torch.cat(self.counts))
+        self.scores = self.noted()
 
     def train_loss(self) -> float:
         """Mean loss of the batches of this epoch."""
@@ -153,8 +182,68 @@ class SegmentationTraining(LightningModule):
 
     def val_loss(self) -> float:
         """Mean loss of the validation cases."""
-        return float(torch.stack(self.val_losses).sum()) / sum(len(c) for c in self.counts)
+        return float(torch.stack(self.val_losses).sum()) / self.val_cases
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimiser of the recipe; the learning rate is set step by step."""
-        return make_optimizer(self.recipe.optimizer, list(self.network.parameters()))
+        return make_optimizer(self.recipe.optimizer, self.network)
+
+
+class SegmentationTraining(Training):
+    """Training of a segmentation network: logits ``(N, K, H, W)``, labels ``(N, H, W)``."""
+
+    columns = SCORES["segmentation"]
+    shown: ClassVar[Mapping[str, str]] = {"mDice": "mdice", "Dice per image": "image_dice"}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.counts: list[Tensor] = []
+
+    def prepared(self, images: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Augment image and mask."""
+        images, labels = self.augment(images, labels, epoch=epoch, step=step)
+        return self.normalised(images), labels
+
+    def note(self, logits: Tensor, labels: Tensor) -> None:
+        """Count pixels by true and predicted class."""
+        self.counts.append(confusion(logits.argmax(dim=1), labels, logits.shape[1]))
+
+    def noted(self) -> dict[str, float]:
+        """Overlap of the whole split."""
+        counts, self.counts = torch.cat(self.counts), []
+        return dict(vars(scores(counts)))
+
+
+class ClassificationTraining(Training):
+    """Training of a classifier: logits ``(N, K)``, labels ``(N,)`` or of a multi-label set ``(N, K)`` of 0 and 1."""
+
+    columns = SCORES["classification"]
+    shown: ClassVar[Mapping[str, str]] = {
+        "accuracy": "accuracy",
+        "balanced accuracy": "balanced_accuracy",
+        "AUROC": "auroc",
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logits: list[tuple[Tensor, Tensor]] = []
+
+    def prepared(self, images: Tensor, labels: Tensor, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        """Augment, erase, and mix images with their labels."""
+        config = self.recipe.augment
+        images = self.normalised(self.augment.images(images, epoch=epoch, step=step))
+        if not (config.erase.p or config.mix.p):
+            return images, labels
+        shares = labels.float() if labels.ndim == 2 else F.one_hot(labels, self.network.num_classes).float()
+        random = np.random.default_rng([self.recipe.train.seed, epoch, _MIXING + step])
+        return mix(erase(images, config.erase, random), shares, config.mix, random)
+
+    def note(self, logits: Tensor, labels: Tensor) -> None:
+        """Keep the logits."""
+        self.logits.append((logits.float(), labels))
+
+    def noted(self) -> dict[str, float]:
+        """Scores of the whole split."""
+        logits, labels = (torch.cat(tensors) for tensors in zip(*self.logits, strict=True))
+        self.logits = []
+        return dict(vars(class_scores(logits, labels)))

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from glocal.data import Dataset, Encoding, Splits, make_splits, open_dataset, open_splits, read_splits
 from glocal.data.cache import CachedCases, build_cache, estimate_cache
 from glocal.errors import UserError, counted
+from glocal.models.registry import Task
 from glocal.training.recipe import DataConfig
 
 __all__ = ["TrainingData", "class_facts", "prepare_data"]
@@ -45,7 +46,7 @@ class TrainingData:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, background first."""
+        """Names of the classes; of a segmentation the background is first."""
         return self.dataset.classes
 
     def facts(self) -> dict[str, Any]:
@@ -56,6 +57,7 @@ class TrainingData:
             "fingerprint": self.dataset.fingerprint,
             "layout": self.dataset.layout,
             "task": self.dataset.task,
+            "multi_label": self.dataset.multi_label,
             "classes": list(self.classes),
             "encoding": encoding.to_json() if encoding else None,
             "channels": self.channels,
@@ -66,6 +68,7 @@ class TrainingData:
 def prepare_data(
     root: str | Path,
     config: DataConfig,
+    task: Task = "segmentation",
     splits_file: Path | None = None,
     encoding: Encoding | None = None,
     fingerprint: str | None = None,
@@ -76,6 +79,7 @@ def prepare_data(
     Args:
         root: Folder of the data.
         config: The ``data`` section of a recipe.
+        task: Of the network that is to be trained.
         splits_file: Splits of a run that is resumed; they go before those of ``config``.
         encoding: Meaning of mask values in a run that is resumed.
         fingerprint: Of the data of a run that is resumed.
@@ -85,8 +89,13 @@ def prepare_data(
         UserError: The data cannot be used, there is no validation split, or two splits share a case.
     """
     dataset = open_dataset(root, masks=config.masks, encoding=encoding)
-    if dataset.task != "segmentation":
-        raise UserError(f"{root}: no masks were found, only classes; `glocal train` needs images with masks")
+    if dataset.task != task == "segmentation":
+        raise UserError(
+            f"{root}: no masks were found, only classes; choose a network for classification (--model; `glocal models "
+            "--task classification` lists them), or add masks"
+        )
+    if dataset.task != task:
+        dataset = open_dataset(root, task)
     if fingerprint not in (None, dataset.fingerprint):
         raise UserError(f"{root}: the data has changed since the run began; restore it, or start a new run")
     _tell(dataset)
@@ -148,7 +157,10 @@ def _require_validation(splits: Splits) -> None:
 
 
 def _require_classes(dataset: Dataset, splits: Splits) -> None:
-    """Refuse a class that no mask shows; warn of one that no training mask shows, or hardly any pixel of the set."""
+    """Refuse a class that no mask shows; warn of one that no training case shows, or hardly any pixel of the set."""
+    if dataset.task == "classification":
+        _require_images(dataset, splits)
+        return
     facts, encoding = dataset.scan(), dataset.encoding
     assert encoding is not None
     pixels = {mask: encoding.class_counts(facts[mask]) for case in dataset.cases for mask in case.masks}
@@ -165,6 +177,22 @@ def _require_classes(dataset: Dataset, splits: Splits) -> None:
             log.warning("%s: the only mask with %s; if that is a stray value, correct it", holders[0], what)
         if not seen[index]:
             log.warning("%s is in no training mask, so it is not learned; make other splits or add masks", what)
+
+
+def _require_images(dataset: Dataset, splits: Splits) -> None:
+    """Say how often each class occurs; warn of one that has no training or no validation image."""
+    counts = {
+        part: Counter(label for case in dataset.select(splits.part(part)) for label in case.labels)
+        for part in ("train", "val")
+    }
+    kind = "several classes an image are possible: " if dataset.multi_label else ""
+    numbers = ", ".join(f"{name} {counts['train'][index]}" for index, name in enumerate(dataset.classes))
+    log.info("%straining images of each class: %s", kind, numbers)
+    for index, name in enumerate(dataset.classes):
+        if not counts["train"][index]:
+            log.warning("class %d (%s) has no training image, so it is not learned; make other splits", index, name)
+        elif not counts["val"][index]:
+            log.warning("class %d (%s) has no validation image, so the best epoch is chosen without it", index, name)
 
 
 def _channels(dataset: Dataset, splits: Splits, config: DataConfig) -> int:
@@ -190,11 +218,15 @@ def _cached(
 
 
 def class_facts(labels: npt.NDArray[Any], num_classes: int) -> tuple[list[int], npt.NDArray[np.bool_]]:
-    """Pixels of each class in all labels, and ``(N, K)``, which case shows which class.
+    """How often each class occurs in all labels (in pixels or cases), and ``(N, K)``, which case shows which class.
 
     Args:
-        labels: ``(N, H, W)`` class indices; may be mapped from disk, it is read case by case.
+        labels: ``(N, H, W)`` class indices; may be mapped from disk, it is read case by case. Classification: ``(N,)``
+            class indices, or ``(N, K)`` of 0 and 1.
         num_classes: K.
     """
+    if labels.ndim < 3:
+        present = labels > 0 if labels.ndim == 2 else np.asarray(labels)[:, None] == np.arange(num_classes)
+        return [int(n) for n in present.sum(axis=0)], present
     counts = np.stack([np.bincount(label.reshape(-1), minlength=num_classes) for label in labels])
     return [int(n) for n in counts.sum(axis=0)], counts > 0

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from glocal.errors import UserError
+from glocal.models.registry import Task
 from glocal.training.augment_config import AugmentConfig, check_augment
-from glocal.training.losses import LossConfig, resolve_loss
+from glocal.training.losses import LOSSES, LossConfig, resolve_loss
+from glocal.training.scores import SCORES
 
 log = logging.getLogger("glocal")
 
-__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "ScheduleConfig", "TrainConfig", "check_recipe"]
+__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "ScheduleConfig", "TrainConfig", "check_recipe", "settle"]
 
 
 @dataclass(frozen=True)
@@ -54,19 +56,22 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """The optimiser; weight decay applies to all parameters.
+    """The optimiser.
 
     Attributes:
         name: adamw or sgd.
         lr: Learning rate at its highest.
         weight_decay: Decoupled for adamw, added to the gradient for sgd.
         momentum: sgd: Nesterov momentum. adamw ignores it.
+        decay: What weight decay applies to: all parameters, or matrices: none for biases, for tensors of one dimension
+            (norms) and for those the network lists (class tokens).
     """
 
     name: Literal["adamw", "sgd"] = "adamw"
     lr: float = 1e-3
     weight_decay: float = 1e-4
     momentum: float = 0.9
+    decay: Literal["all", "matrices"] = "all"
 
 
 @dataclass(frozen=True)
@@ -79,6 +84,10 @@ class ScheduleConfig:
         warmup_epochs: Epochs over which the rate rises linearly to its highest, before the schedule starts.
         minimum: cosine: the rate at the end.
         power: poly: exponent.
+        warmup_start: Rate of the first step of the warm-up. Default: one step above 0.
+        period: cosine: epochs from the highest to the minimum, after which it rises again, with no restart. Default:
+            what warm-up and cool-down leave.
+        cooldown_epochs: Epochs at the end that stay at the last rate of the schedule.
     """
 
     name: Literal["cosine", "poly", "constant"] = "cosine"
@@ -86,6 +95,9 @@ class ScheduleConfig:
     warmup_epochs: float = 0.0
     minimum: float = 1e-6
     power: float = 0.9
+    warmup_start: float | None = None
+    period: float | None = None
+    cooldown_epochs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,8 +117,12 @@ class TrainConfig:
         ema: Decay of an exponential moving average of the weights, which is then validated and kept. Default: none.
         early_stopping: Stop when so many epochs brought no better value of select_by. Default: never.
         balanced_sampling: Draw cases so that rare classes are seen more often.
-        select_by: What the best epoch is chosen by, on the validation split: mdice (mean Dice of all classes, pooled
-            over the split), foreground_iou (the same without background, IoU) or image_dice (per image, foreground).
+        select_by: What the best epoch is chosen by, on the validation split. Segmentation: mdice (mean Dice of all
+            classes, pooled over the split; the default), foreground_iou (the same without background, IoU) or
+            image_dice (per image, foreground). Classification: accuracy, balanced_accuracy (the default), macro_f1 or
+            auroc (the default for multi-label sets).
+        freeze_norm_after: From this many epochs on the network is trained in eval mode: norms keep their statistics,
+            and nothing is dropped. Default: never.
     """
 
     epochs: int = 100
@@ -121,7 +137,10 @@ class TrainConfig:
     ema: float | None = None
     early_stopping: int | None = None
     balanced_sampling: bool = False
-    select_by: Literal["mdice", "foreground_iou", "image_dice"] = "mdice"
+    select_by: Literal[
+        "auto", "mdice", "foreground_iou", "image_dice", "accuracy", "balanced_accuracy", "macro_f1", "auroc"
+    ] = "auto"
+    freeze_norm_after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -132,6 +151,8 @@ class Recipe:
         name: Of the recipe; also of the run where no output folder is given.
         model: Registered name of the network; `glocal models` lists them.
         model_args: Options of the network, such as {preset: paper}.
+        weights: Weights to start from: a model or run folder, or a published checkpoint. What does not fit, such as the
+            head for other classes, starts fresh. Default: none.
         data: How images are read and divided.
         augment: What is done to training images.
         loss: What is minimised.
@@ -143,6 +164,7 @@ class Recipe:
     name: str = "default"
     model: str = "lmnet"
     model_args: dict[str, Any] = field(default_factory=dict)
+    weights: str | None = None
     data: DataConfig = field(default_factory=DataConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -158,6 +180,7 @@ def check_recipe(recipe: Recipe) -> Recipe:
         UserError: One line that names the setting.
     """
     check_augment(recipe.augment)
+    augment = recipe.augment
     height, width = recipe.data.height_width
     train, schedule, optimizer, data = recipe.train, recipe.schedule, recipe.optimizer, recipe.data
     at_least = {
@@ -175,11 +198,15 @@ def check_recipe(recipe: Recipe) -> Recipe:
         "schedule.minimum": (schedule.minimum, 0),
         "schedule.power": (schedule.power, 0),
         "schedule.warmup_epochs": (schedule.warmup_epochs, 0),
+        "schedule.cooldown_epochs": (schedule.cooldown_epochs, 0),
+        "schedule.warmup_start": (schedule.warmup_start or 0, 0),
+        "train.freeze_norm_after": (train.freeze_norm_after or 0, 0),
     }
     for name, (value, least) in at_least.items():
         if not value >= least:
             raise UserError(f"{name} is {value}; it must be at least {least}")
-    above_zero = {"optimizer.lr": optimizer.lr, "train.gradient_clip": train.gradient_clip}
+    above_zero: dict[str, float | None] = {"optimizer.lr": optimizer.lr, "train.gradient_clip": train.gradient_clip}
+    above_zero["schedule.period"] = schedule.period
     for name, number in above_zero.items():
         if number is not None and not number > 0:
             raise UserError(f"{name} is {number}; it must be above 0")
@@ -190,8 +217,15 @@ def check_recipe(recipe: Recipe) -> Recipe:
         raise UserError(f"data.std is {data.std}; its numbers must be above 0")
     if data.fold is not None and data.folds is not None and data.fold >= data.folds:
         raise UserError(f"data.fold is {data.fold}; with data.folds {data.folds} it goes from 0 to {data.folds - 1}")
-    if schedule.warmup_epochs >= train.epochs and schedule.warmup_epochs:
-        shorter = train.epochs / 4
+    if augment.turn.p and height != width:
+        raise UserError(f"augment.turn turns by 90 degrees, which a data.size of {height}x{width} does not allow")
+    if schedule.period is not None and schedule.name != "cosine":
+        raise UserError(f"schedule.period has no effect on {schedule.name!r}; remove it, or use schedule.name cosine")
+    if schedule.cooldown_epochs >= train.epochs and schedule.cooldown_epochs:
+        log.warning("schedule.cooldown_epochs: none instead of %g in a short training", schedule.cooldown_epochs)
+        schedule = replace(schedule, cooldown_epochs=0.0)
+    if schedule.warmup_epochs >= train.epochs - schedule.cooldown_epochs and schedule.warmup_epochs:
+        shorter = (train.epochs - schedule.cooldown_epochs) / 4
         log.warning(
             "schedule.warmup_epochs: %g instead of %g, which leaves nothing of %d epochs for the schedule itself",
             shorter,
@@ -199,4 +233,33 @@ def check_recipe(recipe: Recipe) -> Recipe:
             train.epochs,
         )
         schedule = replace(schedule, warmup_epochs=shorter)
-    return replace(recipe, loss=resolve_loss(recipe.loss), schedule=schedule)
+    loss = recipe.loss if recipe.loss.name == "auto" else resolve_loss(recipe.loss)
+    return replace(recipe, loss=loss, schedule=schedule)
+
+
+def settle(recipe: Recipe, task: Task, multi_label: bool = False) -> Recipe:
+    """Fill in what depends on the task: the loss, and the score the best epoch is chosen by.
+
+    Args:
+        recipe: Of :func:`check_recipe`.
+        task: Of the network.
+        multi_label: Whether an image may show several classes, or none.
+
+    Raises:
+        UserError: The loss, the score or the augmentation is for the other task.
+    """
+    loss, by = recipe.loss, recipe.train.select_by
+    if loss.name == "auto":
+        loss = replace(loss, name="cross_entropy" if task == "classification" else "dice_ce")
+    if by == "auto":
+        by = "mdice" if task == "segmentation" else "auroc" if multi_label else "balanced_accuracy"
+    for name, value, known in (("loss.name", loss.name, LOSSES[task]), ("train.select_by", by, SCORES[task])):
+        if value not in known:
+            other = f"{name} is {value!r}, which is not for {task}, the task of {recipe.model}"
+            raise UserError(f"{other}; choose from {', '.join(known)}")
+    for name, p in (("erase", recipe.augment.erase.p), ("mix", recipe.augment.mix.p)):
+        if task == "segmentation" and p:
+            raise UserError(
+                f"augment.{name} is for classification; {recipe.model} is for {task}: set augment.{name}.p to 0"
+            )
+    return replace(recipe, loss=resolve_loss(loss), train=replace(recipe.train, select_by=by))

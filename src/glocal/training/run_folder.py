@@ -26,8 +26,8 @@ from glocal.training.recipe_files import dump_recipe, load_recipe
 
 __all__ = ["COLUMNS", "Row", "RunFolder", "best_row", "digest", "hardware", "now", "versions"]
 
-COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss", "mdice", "foreground_iou", "image_dice")
-"""Columns of ``metrics.csv``. No times, so that a resumed run leaves the same file as an unbroken one."""
+COLUMNS = ("epoch", "learning_rate", "train_loss", "val_loss")
+"""Columns of ``metrics.csv`` before the scores. No times: a resumed run leaves the same file as an unbroken one."""
 
 Row = dict[str, float]
 """One epoch: the columns, and ``seconds``, which only the checkpoint and the manifest keep."""
@@ -198,13 +198,19 @@ class RunFolder:
             raise UserError(f"{self.splits}: edited since the run began; restore it, or start a new run")
         return recipe, manifest
 
-    def write_metrics(self, history: Sequence[Row]) -> None:
-        """Write ``metrics.csv``: one row an epoch, numbers exact; a score that is not a number is left empty."""
+    def write_metrics(self, history: Sequence[Row], scores: Sequence[str]) -> None:
+        """Write ``metrics.csv``: one row an epoch, numbers exact; a score that is not a number is left empty.
+
+        Args:
+            history: The epochs.
+            scores: Names of the scores, which are the columns after the first four.
+        """
+        columns = (*COLUMNS, *scores)
         stream = io.StringIO()
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(columns)
         for row in history:
-            values = [row[name] for name in COLUMNS]
+            values = [row[name] for name in columns]
             writer.writerow([int(values[0]), *(repr(v) if v == v else "" for v in values[1:])])
         write_text(self.path / "metrics.csv", stream.getvalue())
 

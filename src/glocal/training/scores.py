@@ -1,13 +1,22 @@
-"""Dice on the validation split while training: at the training size, from one table of counts per image."""
+"""Scores on the validation split while training: Dice at the training size, and what a classifier gets right."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.stats import rankdata
 from torch import Tensor
 
-__all__ = ["Scores", "confusion", "scores"]
+__all__ = ["SCORES", "ClassScores", "Scores", "class_scores", "confusion", "scores"]
+
+SCORES = {
+    "segmentation": ("mdice", "foreground_iou", "image_dice"),
+    "classification": ("accuracy", "balanced_accuracy", "macro_f1", "auroc"),
+}
+"""Columns of ``metrics.csv`` that the best epoch can be chosen by, for each task."""
 
 
 @dataclass(frozen=True)
@@ -60,3 +69,54 @@ def scores(counts: Tensor) -> Scores:
         foreground_iou=_mean_where(iou[1:], pooled_sizes[1:] > 0),
         image_dice=_mean_where(per_image, with_foreground),
     )
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """What the best epoch of a classifier can be chosen by; a score of nothing is nan."""
+
+    accuracy: float
+    """Share of right answers: the highest logit, or in a multi-label set each class by itself, above 0 or not."""
+    balanced_accuracy: float
+    """Mean recall of the classes; multi-label: mean over classes of (sensitivity + specificity) / 2."""
+    macro_f1: float
+    """Mean F1 of the classes."""
+    auroc: float
+    """Mean over classes of the area under the ROC curve, each against the rest."""
+
+
+def class_scores(logits: Tensor, truth: Tensor) -> ClassScores:
+    """Scores of a split.
+
+    Args:
+        logits: ``(N, K)``.
+        truth: ``(N,)`` class indices, or ``(N, K)`` of 0 and 1.
+
+    Returns:
+        Classes that the truth does not show are left out of the means; and those it always shows, where a score needs
+        images without the class, too.
+    """
+    values, several = logits.double().cpu(), truth.ndim == 2
+    right = truth.bool().cpu() if several else torch.nn.functional.one_hot(truth.long().cpu(), values.shape[1]).bool()
+    said = values > 0 if several else torch.nn.functional.one_hot(values.argmax(dim=1), values.shape[1]).bool()
+    probabilities = values.sigmoid() if several else values.softmax(dim=1)
+    hits, number = (right & said).sum(dim=0).double(), float(len(right))
+    shown, claimed = right.sum(dim=0).double(), said.sum(dim=0).double()
+    recall = hits / shown
+    specificity = (number - shown - claimed + hits) / (number - shown)
+    occurs, both = shown > 0, (shown > 0) & (shown < number)
+    return ClassScores(
+        accuracy=float((right == said).double().mean()) if several else float(hits.sum()) / number,
+        balanced_accuracy=_mean_where((recall + specificity) / 2, both) if several else _mean_where(recall, occurs),
+        macro_f1=_mean_where(2 * hits / (shown + claimed).clamp(min=1), occurs),
+        auroc=_mean_where(torch.from_numpy(_areas(probabilities.numpy(), right.numpy())), both),
+    )
+
+
+def _areas(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Area under the ROC curve of each column, by ranks (Mann and Whitney); ties count half."""
+    ranks = rankdata(scores, axis=0)
+    shown, rest = right.sum(axis=0), (~right).sum(axis=0)
+    above = (ranks * right).sum(axis=0) - shown * (shown + 1) / 2
+    areas: NDArray[np.float64] = above / np.maximum(shown * rest, 1)
+    return areas
