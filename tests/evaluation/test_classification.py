@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,11 +142,12 @@ def test_the_first_of_equals_is_predicted_and_half_is_enough_for_a_label() -> No
 def test_only_the_pictures_that_are_shown_are_read(tmp_path: Path) -> None:
     read: list[int] = []
 
-    def image(index: int) -> Callable[[], Any]:
-        return lambda: read.append(index) or np.zeros((40, 30, 3), np.uint8)
+    def image(index: int) -> Any:
+        read.append(index)
+        return np.zeros((40, 30, 3), np.uint8)
 
     random = np.random.default_rng(0)
-    cases = [ClassifiedCase(str(i), random.normal(0, 3, 3), i % 3, image=image(i)) for i in range(200)]
+    cases = [ClassifiedCase(str(i), random.normal(0, 3, 3), i % 3, image=partial(image, i)) for i in range(200)]
     evaluation = evaluate_classification(iter(cases), CLASSES, resamples=5)
     assert read == []
     evaluation.write(tmp_path)
