@@ -182,8 +182,6 @@ class PVT(Network):
             blocks = [_Block(width, attention, mlp_ratios[i], dropout, rate, eps) for rate in rates[i]]
             kind = _LastStage if i == 3 else _Stage
             self.stages.append(kind(width, (size[0] >> i + 2, size[1] >> i + 2), blocks, dropout))
-        self.class_token = nn.Parameter(torch.empty(1, 1, widths[3]))
-        nn.init.trunc_normal_(self.class_token, std=0.02)
         self.norm = nn.LayerNorm(widths[3], eps=eps)
         self.head = _head(widths[3], num_classes)
 
@@ -210,8 +208,7 @@ class PVT(Network):
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Stage 4 with the class token, the last norm and the head on that token: ``(N, num_classes)``."""
-        z = features[-1].permute(0, 2, 3, 1)
-        token = self.stages[3](z, self.class_token.expand(z.shape[0], -1, -1))
+        token = self.stages[3](features[-1].permute(0, 2, 3, 1), classify=True)
         logits: Tensor = self.head(self.norm(token))
         return logits
 
@@ -295,12 +292,17 @@ class _LastStage(_Stage):
 
     extra = 1
 
-    def forward(self, z: Tensor, class_token: Tensor | None = None) -> Tensor:
-        """``(N, H, W, C)`` -> the same, or with ``class_token`` ``(N, 1, C)`` what became of it, ``(N, C)``."""
-        if class_token is None:
+    def __init__(self, width: int, table: tuple[int, int], blocks: Sequence[_Block], dropout: float) -> None:
+        super().__init__(width, table, blocks, dropout)
+        self.class_token = nn.Parameter(torch.empty(1, 1, width))
+        nn.init.trunc_normal_(self.class_token, std=0.02)
+
+    def forward(self, z: Tensor, classify: bool = False) -> Tensor:
+        """``(N, H, W, C)`` -> the same, or with ``classify`` what became of the class token, ``(N, C)``."""
+        if not classify:
             return super().forward(z)
         position = self.position_at(z.shape[1], z.shape[2]).flatten(1, 2)
-        tokens = torch.cat([class_token, z.flatten(1, 2)], 1)
+        tokens = torch.cat([self.class_token.expand(z.shape[0], -1, -1), z.flatten(1, 2)], 1)
         tokens = tokens + torch.cat([self.position[:, :1], position], 1)
         tokens = self.blocks[:-1](F.dropout(tokens, self.dropout, self.training))
         last = self.blocks[-1]
