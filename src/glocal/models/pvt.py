@@ -182,6 +182,7 @@ class PVT(Network):
             blocks = [_Block(width, attention, mlp_ratios[i], dropout, rate, eps) for rate in rates[i]]
             kind = _LastStage if i == 3 else _Stage
             self.stages.append(kind(width, (size[0] >> i + 2, size[1] >> i + 2), blocks, dropout))
+        self.class_token = _ClassToken(widths[3])
         self.norm = nn.LayerNorm(widths[3], eps=eps)
         self.head = _head(widths[3], num_classes)
 
@@ -208,7 +209,8 @@ class PVT(Network):
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Stage 4 with the class token, the last norm and the head on that token: ``(N, num_classes)``."""
-        token = self.stages[3](features[-1].permute(0, 2, 3, 1), classify=True)
+        z = features[-1].permute(0, 2, 3, 1)
+        token = self.stages[3](self.class_token(z), z.shape[1:3])
         logits: Tensor = self.head(self.norm(token))
         return logits
 
@@ -292,22 +294,27 @@ class _LastStage(_Stage):
 
     extra = 1
 
-    def __init__(self, width: int, table: tuple[int, int], blocks: Sequence[_Block], dropout: float) -> None:
-        super().__init__(width, table, blocks, dropout)
-        self.class_token = nn.Parameter(torch.empty(1, 1, width))
-        nn.init.trunc_normal_(self.class_token, std=0.02)
-
-    def forward(self, z: Tensor, classify: bool = False) -> Tensor:
-        """``(N, H, W, C)`` -> the same, or with ``classify`` what became of the class token, ``(N, C)``."""
-        if not classify:
+    def forward(self, z: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """``(N, H, W, C)`` -> the same; tokens of a map of ``size`` behind a class token -> that token, ``(N, C)``."""
+        if size is None:
             return super().forward(z)
-        position = self.position_at(z.shape[1], z.shape[2]).flatten(1, 2)
-        tokens = torch.cat([self.class_token.expand(z.shape[0], -1, -1), z.flatten(1, 2)], 1)
-        tokens = tokens + torch.cat([self.position[:, :1], position], 1)
-        tokens = self.blocks[:-1](F.dropout(tokens, self.dropout, self.training))
+        z = z + torch.cat([self.position[:, :1], self.position_at(*size).flatten(1, 2)], 1)
+        z = self.blocks[:-1](F.dropout(z, self.dropout, self.training))
         last = self.blocks[-1]
         assert isinstance(last, _Block)
-        return last.first_token(tokens)
+        return last.first_token(z)
+
+
+class _ClassToken(nn.Module):
+    """Puts a learnt token in front of those of a map: ``(N, H, W, C)`` -> ``(N, 1 + H·W, C)``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.token = nn.Parameter(torch.empty(1, 1, width))
+        nn.init.trunc_normal_(self.token, std=0.02)
+
+    def forward(self, z: Tensor) -> Tensor:
+        return torch.cat([self.token.expand(z.shape[0], -1, -1), z.flatten(1, 2)], 1)
 
 
 def _patch_embedding(in_channels: int, out_channels: int, side: int) -> nn.Sequential:

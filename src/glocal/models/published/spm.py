@@ -46,7 +46,7 @@ _BLOCK: Rules = [(r"(norm[12]\..+|mlp\.fc[12]\..+)", r"\1"), (r"attn\.(.+)", r"a
 
 
 PVT_NETWORK: Rules = [
-    (r"cls_token", "stages.3.class_token"),
+    (r"cls_token", "class_token.token"),
     (r"((norm|head)\..+)", r"\1"),
     (r"pos_embed1", "stages.0.position"),
     (r"pos_embed2", "stages.1.position"),
