@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,13 @@ def test_labels_that_are_everywhere_or_nowhere_are_told() -> None:
     assert summary["overall"]["subset_accuracy"]["value"] == 1
     assert any("every case is of 'a'" in note for note in summary["notes"])
     assert summary["micro"]["f1"]["value"] == 1
+
+
+def test_what_the_caller_tells_comes_first(tmp_path: Path) -> None:
+    evaluation = replace(evaluate_classification(example(6), CLASSES, resamples=5), notes=("<one> thing",))
+    paths = evaluation.write(tmp_path)
+    assert strict(paths["summary.json"])["notes"][0] == "<one> thing"
+    assert "<li>&lt;one&gt; thing</li>" in paths["report.html"].read_text(encoding="utf-8")
 
 
 def test_groups_widen_the_interval_and_the_seed_repeats_it() -> None:

@@ -37,7 +37,7 @@ def curves_of(rankings: Sequence[Ranking], names: Sequence[str], areas: Mapping[
     )
     plots = []
     for which, (key, x_label, y_label, what) in enumerate(specs):
-        figure, (axis,) = axes_of(*_SIZE)
+        figure, (axis,) = axes_of(_SIZE[0], _SIZE[1] + 0.2 * ((len(names) + 1) // 2))
         if key == "auroc":
             axis.plot([0, 1], [0, 1], ":", color=INK, linewidth=1)
         for index, (name, pair) in enumerate(zip(names, pairs, strict=True)):
@@ -53,13 +53,10 @@ def curves_of(rankings: Sequence[Ranking], names: Sequence[str], areas: Mapping[
                 color=colour,
                 linewidth=1.8,
                 drawstyle="default" if key == "auroc" else "steps-pre",
-                label=f"{plain(name, 22)}  {areas[key][index]}",
+                label=f"{plain(name, 28)}  {areas[key][index]}",
             )
         _unit_square(axis, x_label, y_label)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(
-                frameon=False, fontsize=8, labelcolor=INK, loc="lower right" if key == "auroc" else "lower left"
-            )
+        figure.legend(frameon=False, fontsize=8, labelcolor=INK, loc="outside lower center", ncols=2)
         listed = "; ".join(f"{name} {area}" for name, area in zip(names, areas[key], strict=True))
         plots.append(to_svg(figure, key, f"{what}, with the area under the curve of each class: {listed}"))
     return plots

@@ -157,7 +157,7 @@ def _per_class(evaluation: ClassificationEvaluation) -> Markup:
         for name, facts in per_class.items()
     ]
     text = f"Each class against the rest; in brackets the {_percent(evaluation)} interval. A dash is undefined."
-    return join([element("p", text), table(["class", "cases", "predicted", *(s.label for s in shown)], rows)])
+    return table(["class", "cases", "predicted", *(score.label for score in shown)], rows, caption=text)
 
 
 def _confusion(evaluation: ClassificationEvaluation) -> Markup:
@@ -245,8 +245,8 @@ def _cases(evaluation: ClassificationEvaluation) -> Markup:
                 "wrong" if wrong[index] else "right",
                 number(p.max()),
                 number(true.min() if true.size else None),
-                truth,
-                predicted,
+                element("span", truth, class_="wrap"),
+                element("span", predicted, class_="wrap"),
                 case.group or NONE,
             ]
         )
@@ -265,7 +265,7 @@ def _reading(evaluation: ClassificationEvaluation) -> Markup:
         [
             SCORES[name].label,
             element("span", formula),
-            "lower is better" if SCORES[name].direction < 0 else "higher is better",
+            "lower" if SCORES[name].direction < 0 else "higher",
         ]
         for name, formula in conventions["metrics"].items()
     ]
@@ -282,4 +282,5 @@ def _reading(evaluation: ClassificationEvaluation) -> Markup:
     if conventions["micro"]:
         facts.insert(4, f"Micro: {conventions['micro']}")
     listed = element("ul", *(element("li", fact + ".") for fact in facts))
-    return join([element("div", table(["metric", "definition", ""], rows), class_="words"), listed])
+    definitions = table(["metric", "definition", "better"], rows, caption="Definitions")
+    return join([element("div", definitions, class_="words"), listed])

@@ -71,7 +71,7 @@ def _conventions(evaluation: ClassificationEvaluation) -> dict[str, Any]:
         "metrics": {score.name: score.formula for score in shown},
         "undefined": "null: precision of a class never predicted, recall and AUPRC of a class without cases, "
         "specificity of a class that all cases are of, F1 of a class neither there nor predicted, AUROC without both "
-        "kinds of cases, κ and MCC where truth or prediction is one class only",
+        "kinds of cases" + ("" if several else ", κ and MCC where truth or prediction is one class only"),
         "macro": "mean over the classes where the metric is defined; n_undefined classes are left out",
         "weighted": "the same mean, weighted by the true cases of each class",
         "micro": "of all pairs of case and label pooled" if several else None,

@@ -63,7 +63,9 @@ def gallery(evaluation: ClassificationEvaluation) -> Markup:
     shown = [_picture(evaluation, mistake, said) for mistake, said in zip(mistakes, texts, strict=True)]
     if not any(shown):
         rows = [[evaluation.cases[m.case].id, said] for m, said in zip(mistakes, texts, strict=True)]
-        return join([text, element("div", table(["case", "mistake"], rows), class_="words")])
+        return join(
+            [text, element("div", table(["case", "mistake"], rows, caption="Without pictures"), class_="words")]
+        )
     figures = []
     for mistake, said, drawn in zip(mistakes, texts, shown, strict=True):
         caption = element("figcaption", element("b", evaluation.cases[mistake.case].id), said)

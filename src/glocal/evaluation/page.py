@@ -100,6 +100,7 @@ th button{all:unset;cursor:pointer}th[aria-sort=ascending] button::after{content
 th[aria-sort=descending] button::after{content:" \\2193"}
 .tall thead th{position:sticky;top:0;background:var(--card)}
 .tall thead th:first-child{z-index:1}
+td .wrap{display:inline-block;white-space:normal;max-width:18em}
 .confusion thead th:not(:first-child){white-space:normal;overflow-wrap:anywhere;min-width:6em}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(440px,100%),1fr))}.plots figure{margin:0}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(230px,100%),1fr))}
