@@ -13,7 +13,7 @@ import torch
 from glocal.errors import UserError
 from glocal.training.losses import LossConfig, LossName, effective_number_weights, make_loss, resolve_loss
 
-NAMES = get_args(LossName)
+NAMES = [name for name in get_args(LossName) if name != "auto"]
 
 
 def golden_image(name: str, shape: tuple[int, ...]) -> torch.Tensor:

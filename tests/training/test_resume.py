@@ -19,17 +19,17 @@ from glocal.training.recipe_files import dump_recipe
 SCRIPT = """
 import os, signal, sys
 from glocal.cli import main
-from glocal.training.module import SegmentationTraining
+from glocal.training.module import Training
 
 epoch, batch, kind = int(sys.argv[1]), int(sys.argv[2]), getattr(signal, sys.argv[3])
-step = SegmentationTraining.training_step
+step = Training.training_step
 
 def stopping(self, images, index):
     if (self.current_epoch, index) == (epoch, batch):
         os.kill(os.getpid(), kind)
     return step(self, images, index)
 
-SegmentationTraining.training_step = stopping
+Training.training_step = stopping
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests may have been started where it is ignored
 sys.exit(main(sys.argv[4:]))
 """

@@ -36,17 +36,9 @@ Batch = dict[str, Any]
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def loss_of(network: nn.Module, loss: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Loss of one batch: of the logits, or of all outputs of a network that has several while it is trained.
-
-    Such a network defines ``training_outputs(images) -> [(logits, weight), …]`` with logits of the size of its output;
-    the loss is the sum of ``weight * loss(logits)``.
-    """
-    several = getattr(network, "training_outputs", None)
-    if several is None:
-        value: Tensor = loss(network(images), labels)
-        return value
-    return torch.stack([weight * loss(logits, labels) for logits, weight in several(images)]).sum()
+def loss_of(network: Network, loss: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Loss of one batch: the weighted sum over all outputs that the network has while it is trained."""
+    return torch.stack([weight * loss(logits, labels) for logits, weight in network.training_outputs(images)]).sum()
 
 
 class Training(LightningModule):

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
+
+from glocal.evaluation.ranking import Ranking
 
 __all__ = ["SCORES", "ClassScores", "Scores", "class_scores", "confusion", "scores"]
 
@@ -104,19 +104,13 @@ def class_scores(logits: Tensor, truth: Tensor) -> ClassScores:
     shown, claimed = right.sum(dim=0).double(), said.sum(dim=0).double()
     recall = hits / shown
     specificity = (number - shown - claimed + hits) / (number - shown)
+    columns = zip(probabilities.T.numpy(), right.T.numpy(), strict=True)
+    areas = [float(Ranking(column, of).areas(np.ones((len(of), 1)))[0][0]) for column, of in columns]
     occurs, both = shown > 0, (shown > 0) & (shown < number)
     return ClassScores(
         accuracy=float((right == said).double().mean()) if several else float(hits.sum()) / number,
         balanced_accuracy=_mean_where((recall + specificity) / 2, both) if several else _mean_where(recall, occurs),
         macro_f1=_mean_where(2 * hits / (shown + claimed).clamp(min=1), occurs),
-        auroc=_mean_where(torch.from_numpy(_areas(probabilities.numpy(), right.numpy())), both),
+        auroc=_mean_where(torch.tensor(areas), both),
     )
 
-
-def _areas(scores: NDArray[np.float64], right: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Area under the ROC curve of each column, by ranks (Mann and Whitney); ties count half."""
-    ranks = rankdata(scores, axis=0)
-    shown, rest = right.sum(axis=0), (~right).sum(axis=0)
-    above = (ranks * right).sum(axis=0) - shown * (shown + 1) / 2
-    areas: NDArray[np.float64] = above / np.maximum(shown * rest, 1)
-    return areas
