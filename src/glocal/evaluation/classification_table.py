@@ -134,7 +134,9 @@ def _columns(path: Path, header: Sequence[str], classes: Sequence[str]) -> dict[
     foreign = next((name for name in header if name.startswith("p:") and name not in wanted), None)
     if foreign is not None:
         near = nearest(foreign[2:], classes)
-        raise UserError(f"{path}: column {foreign!r} is of no class of this data ({', '.join(classes[:8])}).{near}")
+        raise UserError(
+            f"{path}: column {foreign!r} is of no class of this data ({', '.join(classes[:8])}); rename it.{near}"
+        )
     return {name: index for index, name in enumerate(header)}
 
 
@@ -153,7 +155,9 @@ def _check_prediction(where: str, cell: str, p: FloatArray, classes: Sequence[st
     unknown = next((name for name in names if name not in classes), None)
     if unknown is not None:
         near = nearest(unknown, classes)
-        raise UserError(f"{where}: prediction {unknown!r} is no class of this data ({', '.join(classes[:8])}).{near}")
+        raise UserError(
+            f"{where}: prediction {unknown!r} is no class of this data ({', '.join(classes[:8])}); rename it.{near}"
+        )
     said = np.isin(np.array(classes), names)
     if multi_label:
         wrong = bool((said & (p < 0.5 - _ROUNDING) | ~said & (p > 0.5 + _ROUNDING)).any())
