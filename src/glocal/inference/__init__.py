@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from glocal.inference.predictor import Predictor, load_predictor
     from glocal.inference.scoring import evaluate_run, evaluation_folder
     from glocal.inference.table import ClassifiedFile, classify_files, plan_table
+    from glocal.inference.table_scoring import evaluate_table
 
 __all__ = [
     "Classification",
@@ -26,6 +27,7 @@ __all__ = [
     "classify_files",
     "evaluate_masks",
     "evaluate_run",
+    "evaluate_table",
     "evaluation_folder",
     "explain",
     "explain_classes",
@@ -46,6 +48,7 @@ _HOMES = {
     "classify_files": "table",
     "evaluate_masks": "mask_scoring",
     "evaluate_run": "scoring",
+    "evaluate_table": "table_scoring",
     "evaluation_folder": "scoring",
     "explain": "explanation",
     "explain_classes": "explanation",

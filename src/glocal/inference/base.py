@@ -24,9 +24,9 @@ from glocal.inference.inputs import Source, as_picture
 from glocal.inference.tta import TTA, View, choose_views
 from glocal.models.network import deploy as deployed
 from glocal.models.registry import Task
-from glocal.models.weights import LoadedModel, ModelRecord, load_model
+from glocal.models.weights import LoadedModel, ModelRecord, find_model, load_model, read_record
 
-__all__ = ["BasePredictor", "Prepared", "Tiling", "load_for_prediction"]
+__all__ = ["BasePredictor", "Prepared", "Tiling", "load_for_prediction", "read_model_record"]
 
 Tiling: TypeAlias = Literal["auto", "never", "always"]
 Outcome = TypeVar("Outcome")
@@ -42,6 +42,23 @@ class Prepared:
     notes: tuple[str, ...]
 
 
+def read_model_record(source: str | Path) -> ModelRecord:
+    """Read what a run or model folder says of its network, and not its weights.
+
+    Raises:
+        UserError: No model is there, or its record is damaged.
+    """
+    folder = Path(source)
+    if not folder.exists():
+        raise UserError(f"{source}: no such run or model folder; check the path (models are folders on this disk)")
+    if (folder / "manifest.json").exists() and not (folder / "model" / "model.json").exists():
+        raise UserError(f"{source}: this run has no model yet; finish its training: glocal train --resume {source}")
+    path = find_model(folder)[1]
+    if path is None:
+        return load_model(folder).record  # which says what is missing
+    return read_record(path)
+
+
 def load_for_prediction(source: str | Path, threads: int | None = None) -> LoadedModel:
     """Load the network of a run or model folder.
 
@@ -52,16 +69,12 @@ def load_for_prediction(source: str | Path, threads: int | None = None) -> Loade
     Raises:
         UserError: No model is there, or it is damaged or hostile.
     """
-    folder = Path(source)
-    if not folder.exists():
-        raise UserError(f"{source}: no such run or model folder; check the path (models are folders on this disk)")
-    if (folder / "manifest.json").exists() and not (folder / "model" / "model.json").exists():
-        raise UserError(f"{source}: this run has no model yet; finish its training: glocal train --resume {source}")
+    read_model_record(source)
     if threads is not None:
         if threads < 1:
             raise UserError(f"{threads} threads asked for; use at least 1")
         torch.set_num_threads(threads)
-    return load_model(folder)
+    return load_model(source)
 
 
 class BasePredictor(ABC, Generic[Outcome]):
