@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from glocal.evaluation import CLASSIFICATION_PRESETS, METRICS, POLICIES, PRESETS, EvaluatedCase
+from glocal.evaluation import (
+    CLASSIFICATION_PRESETS,
+    METRICS,
+    POLICIES,
+    PRESETS,
+    EvaluatedCase,
+    calibration,
+    classification,
+    evaluation,
+)
 from glocal.evaluation.classification_metrics import BY_CLASS, OVERALL
 from glocal.evaluation.classification_table import classified_columns
 from glocal.evaluation.table import COLUMNS
@@ -42,3 +53,9 @@ def test_every_score_column_and_preset_of_classifiers_is_explained() -> None:
     part = TEXT[TEXT.index("### Files of a classification") :]
     assert [name for name in classified_columns(["CLASS"]) if f"`{name}`" not in part] == []
     assert [name for name in CLASSIFICATION_PRESETS if f"### Preset `{name}`" not in TEXT] == []
+
+
+@pytest.mark.parametrize("module", [calibration, classification, evaluation], ids=lambda module: module.__name__)
+def test_the_examples_in_docstrings_run(module: ModuleType) -> None:
+    result = doctest.testmod(module)
+    assert (result.failed, result.attempted > 0) == (0, True)
