@@ -7,7 +7,11 @@ from contract import NetworkContract, RecordContract
 
 import glocal
 
-ATTRIBUTES = {"lmnet": {"size": (32, 48)}}
+ATTRIBUTES = {
+    "dssaunet": {"size": (128, 96), "selects": True},
+    "lmnet": {"size": (32, 48)},
+    "star_dssaunet": {"size": (128, 96), "selects": True, "open_gates": True},
+}
 """Family -> attributes of :class:`NetworkContract` that differ for it."""
 
 INFOS = [glocal.model_info(name) for name in glocal.list_models()]

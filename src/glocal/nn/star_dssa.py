@@ -98,11 +98,12 @@ class StarDSSA(DualSparseSelectionAttention):
             mask_padding=mask_padding,
         )
         self.saliency = _saliency(channels) if saliency else None
-        self.topology_weight: Tensor | None = None
-        if topology and route_gate:
-            self.topology_weight = nn.Parameter(torch.full((1,), float(topology_init)))
-        elif topology:
-            self.register_buffer("topology_weight", torch.full((1,), float(topology_init)))
+        self.topology_weight: Tensor | None
+        initial = torch.full((1,), float(topology_init)) if topology else None
+        if initial is not None and route_gate:
+            self.topology_weight = nn.Parameter(initial)
+        else:
+            self.register_buffer("topology_weight", initial)
         self.route_gain = nn.Parameter(torch.zeros(num_heads)) if route_gate else None
         self.local_gate = _gate(channels, gate_reduction) if local_gate and side_dwconv else None
 
@@ -180,5 +181,5 @@ def _share(grid: RegionGrid, saliency: Tensor) -> Tensor:
 
 def _standardised(scores: Tensor) -> Tensor:
     """Each row to mean 0 and variance 1, where it varies."""
-    variance, mean = torch.var_mean(scores, -1, correction=0, keepdim=True)
-    return (scores - mean) * torch.rsqrt(variance + 1e-6)
+    centred = scores - scores.mean(-1, keepdim=True)
+    return centred * torch.rsqrt(centred.square().mean(-1, keepdim=True) + 1e-6)
