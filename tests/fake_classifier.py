@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
+from glocal.data import open_dataset
 from glocal.models import registry
 from glocal.models.network import FeatureInfo, Network
 from glocal.models.weights import Preprocessing, save_model
@@ -78,4 +82,33 @@ def save(folder: Path, classes=CLASSES, **options) -> Path:
         preprocessing=Preprocessing((16, 16), 3, (0.0,) * 3, (1.0,) * 3),
         **options,
     )
+    return folder
+
+
+COLOURS = {"red": (220, 20, 30), "green": (10, 200, 60), "blue": (30, 10, 240)}
+
+
+def write_images(root: Path, count: int = 4, classes=CLASSES) -> Path:
+    """A folder for each class of images of its colour; in one of ``blue`` something green is seen."""
+    random = np.random.default_rng(0)
+    for name in classes:
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            wrong = name == "blue" and index == 0
+            colour = np.array(COLOURS["green" if wrong else name])
+            noise = random.integers(-30, 30, (18 + index, 20, 3))
+            Image.fromarray(np.clip(colour + noise, 0, 255).astype(np.uint8)).save(root / name / f"{index}.png")
+    return root
+
+
+def write_run(folder: Path, data: Path, **options) -> Path:
+    """A run of the network as training leaves it; every image is in the test split."""
+    save(folder / "model", **options)
+    dataset = open_dataset(data, task="classification")
+    ids = [case.id for case in dataset.cases]
+    (folder / "splits.json").write_text(json.dumps({"splits": {"train": ids[:2], "val": ids[2:4], "test": ids}}))
+    facts = {"root": str(data), "fingerprint": dataset.fingerprint, "encoding": None}
+    (folder / "manifest.json").write_text(json.dumps({"format": 1, "status": "finished", "data": facts}))
+    (folder / "recipe.yaml").write_text("data: {masks: unite}\n")
+    (folder / "metrics.csv").write_text("epoch,train_loss,accuracy\n1,0.5,0.25\n2,0.4,\n")
     return folder
