@@ -1,4 +1,4 @@
-"""A handful of discs on noise, and a recipe small enough to train on them in a second."""
+"""A handful of discs on noise, with masks or classes, and a recipe small enough to train on them in a second."""
 
 from __future__ import annotations
 
@@ -37,6 +37,24 @@ def write_discs(root: Path, count: int = 10, size: int = 40, classes: int = 2, s
         Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / "images" / f"case {index:02d}.png")
         Image.fromarray(mask).save(root / "masks" / f"case {index:02d}.png")
     return root
+
+
+def write_shapes(root: Path, each: int = 6, size: int = 40, seed: int = 0) -> Path:
+    """A folder each of grey discs and squares on noise."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size] - size / 2
+    for name, norm in (("disc", np.hypot(x, y)), ("square", np.maximum(abs(x), abs(y)))):
+        (root / name).mkdir(parents=True)
+        for index in range(each):
+            inside = norm < random.uniform(size / 6, size / 3)
+            image = random.normal(60, 12, (size, size)) + 100 * inside
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(root / name / f"{name} {index:02d}.png")
+    return root
+
+
+@pytest.fixture
+def shapes(tmp_path: Path) -> Path:
+    return write_shapes(tmp_path / "shapes")
 
 
 @pytest.fixture

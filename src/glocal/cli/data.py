@@ -241,7 +241,8 @@ def _phantom(arguments: list[str]) -> None:
     parser = Parser(
         "data phantom",
         "Draw intrapartum-ultrasound phantoms (pubic symphysis and fetal head) as a data set: images, masks, and "
-        "cases.csv with the ellipses, the angle of progression and the pixel size. The same seed draws the same cases.",
+        "cases.csv with the ellipses, the angle of progression, the station of the head as class of the image, "
+        "and the pixel size. The same seed draws the same cases.",
         """
         glocal data phantom phantoms
         glocal data phantom phantoms --count 40 --size 128 --seed 7

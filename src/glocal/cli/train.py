@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from glocal.errors import UserError, counted
 from glocal.files import read_json
 
 if TYPE_CHECKING:
-    from glocal.evaluation import Evaluation
+    from glocal.evaluation import ClassificationEvaluation, Evaluation
     from glocal.training import RunResult
 
 __all__ = ["run"]
@@ -29,12 +29,14 @@ def _parser() -> Parser:
 
     parser = Parser(
         "train",
-        "Train a network on a folder of images and masks. Settings come from the recipe; flags go before it. "
+        "Train a network on images with masks or classes. Settings come from the recipe; flags go before it. "
         "The best epoch is chosen on the validation split; the test split is measured once, at the end.",
         """
         glocal train polyps --recipe quick
         glocal train polyps --model lmnet --recipe lmnet --train.epochs 50 --output runs/polyps
         glocal train polyps --recipe mine.yaml --data.size '[256, 320]' --train.precision bf16
+        glocal train lesions --model hifuse_micro --recipe quick             # a folder per class, or labels.csv
+        glocal train lesions --model hifuse_tiny --recipe hifuse --loss.weights balanced
         glocal train --resume runs/polyps
         glocal train polyps --recipe runs/polyps/recipe.yaml --output runs/again
         """,
@@ -68,11 +70,19 @@ def run(arguments: list[str]) -> None:
         print(json.dumps({**summary, "report": None if report is None else str(report)}, ensure_ascii=False))
         return
     print(f"run      {result.folder} ({counted(len(result.history), 'epoch')})")
-    print(f"best     epoch {best['epoch']}: validation mDice {best['mdice']:.4f}, per image {best['image_dice']:.4f}")
+    print(f"best     epoch {best['epoch']}: validation {_scores(best)}")
     print(f"model    {result.folder / 'model'}")
     if evaluation is not None:
         print(f"report   {report}\n\ntest split: ", end="")
         print_evaluation(evaluation)
+
+
+def _scores(best: Mapping[str, float]) -> str:
+    """What an epoch came to, for the reader: ``"mDice 0.9124, Dice per image 0.8871"``."""
+    from glocal.training.scores import SHOWN
+
+    shown = next(columns for columns in SHOWN.values() if set(columns.values()) <= best.keys())
+    return ", ".join(f"{words} {best[name]:.4f}" for words, name in shown.items())
 
 
 def _trained(options: Any, arguments: list[str], progress: Callable[[int, int], None]) -> RunResult:
@@ -104,7 +114,7 @@ def _resumed(options: Any, arguments: list[str], progress: Callable[[int, int], 
     return resume(options.resume, options.dir, changes=changes, progress=progress)
 
 
-def _evaluated(folder: Path) -> Evaluation | None:
+def _evaluated(folder: Path) -> Evaluation | ClassificationEvaluation | None:
     """Measure the run on its test split, if it has one."""
     if not read_json(folder / "splits.json")["splits"]["test"]:
         print("there is no test split, so nothing is evaluated", file=sys.stderr)

@@ -19,7 +19,7 @@ from glocal.training.augment import Augment, batch_generator
 from glocal.training.optimizer import make_optimizer
 from glocal.training.recipe import Recipe
 from glocal.training.schedule import learning_rate
-from glocal.training.scores import SCORES, class_scores, confusion, scores
+from glocal.training.scores import SCORES, SHOWN, class_scores, confusion, scores
 
 __all__ = ["Batch", "ClassificationTraining", "SegmentationTraining", "Training", "loss_of"]
 
@@ -63,7 +63,7 @@ class Training(LightningModule):
     columns: ClassVar[tuple[str, ...]]
     """Names of the scores."""
     shown: ClassVar[Mapping[str, str]]
-    """The scores that are said after each epoch: words for the reader -> name."""
+    """The scores that are said after each epoch: words for the reader -> column."""
 
     def __init__(
         self,
@@ -185,7 +185,7 @@ class SegmentationTraining(Training):
     """Training of a segmentation network: logits ``(N, K, H, W)``, labels ``(N, H, W)``."""
 
     columns = SCORES["segmentation"]
-    shown: ClassVar[Mapping[str, str]] = {"mDice": "mdice", "Dice per image": "image_dice"}
+    shown = SHOWN["segmentation"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -210,11 +210,7 @@ class ClassificationTraining(Training):
     """Training of a classifier: logits ``(N, K)``, labels ``(N,)`` or of a multi-label set ``(N, K)`` of 0 and 1."""
 
     columns = SCORES["classification"]
-    shown: ClassVar[Mapping[str, str]] = {
-        "accuracy": "accuracy",
-        "balanced accuracy": "balanced_accuracy",
-        "AUROC": "auroc",
-    }
+    shown = SHOWN["classification"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

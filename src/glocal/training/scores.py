@@ -10,13 +10,19 @@ from torch import Tensor
 
 from glocal.evaluation.ranking import Ranking
 
-__all__ = ["SCORES", "ClassScores", "Scores", "class_scores", "confusion", "scores"]
+__all__ = ["SCORES", "SHOWN", "ClassScores", "Scores", "class_scores", "confusion", "scores"]
 
 SCORES = {
     "segmentation": ("mdice", "foreground_iou", "image_dice"),
     "classification": ("accuracy", "balanced_accuracy", "macro_f1", "auroc"),
 }
 """Columns of ``metrics.csv`` that the best epoch can be chosen by, for each task."""
+
+SHOWN = {
+    "segmentation": {"mDice": "mdice", "Dice per image": "image_dice"},
+    "classification": {"accuracy": "accuracy", "balanced accuracy": "balanced_accuracy", "AUROC": "auroc"},
+}
+"""The scores that are said after each epoch: words for the reader -> column."""
 
 
 @dataclass(frozen=True)
@@ -113,4 +119,3 @@ def class_scores(logits: Tensor, truth: Tensor) -> ClassScores:
         macro_f1=_mean_where(2 * hits / (shown + claimed).clamp(min=1), occurs),
         auroc=_mean_where(torch.tensor(areas), both),
     )
-

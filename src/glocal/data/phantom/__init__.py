@@ -28,6 +28,7 @@ from glocal.files import write_json, write_text, writing
 __all__ = [
     "CLASSES",
     "FRAMES_PER_GROUP",
+    "STATIONS",
     "Ellipse",
     "Fan",
     "Phantom",
@@ -42,6 +43,9 @@ CLASSES = ("background", "pubic symphysis", "fetal head")
 
 FRAMES_PER_GROUP = 4
 """Consecutive cases that are frames of one simulated patient."""
+
+STATIONS = ("high station", "low station")
+"""Classes of a whole image: whether the head has come down so far that the angle of progression is 120° or more."""
 
 SIZES = (32, 2048)
 """Smallest and largest side of a phantom in pixels."""
@@ -114,7 +118,7 @@ def write_phantoms(
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write phantoms as a data set: ``images/``, ``masks/``, ``classes.txt``, ``cases.csv`` (geometry, in
-    pixels) and ``phantom.json`` (how it was made).
+    pixels, and one of :data:`STATIONS` as class) and ``phantom.json`` (how it was made).
 
     The folder appears whole or not at all.
 
@@ -157,7 +161,8 @@ def write_phantoms(
 
 def _row(case: Phantom) -> dict[str, str | float]:
     """One line of ``cases.csv``: angles in degrees, ``pixel_size_mm`` in mm, everything else in pixels."""
-    row: dict[str, str | float] = {"id": case.id, "group": case.group, "aop": case.progression.aop}
+    station = STATIONS[case.progression.aop >= 120]
+    row: dict[str, str | float] = {"id": case.id, "group": case.group, "class": station, "aop": case.progression.aop}
     row["pixel_size_mm"] = case.spacing
     for name, ellipse in (("symphysis", case.symphysis), ("head", case.head)):
         for field in ("x", "y", "a", "b", "angle"):
