@@ -21,10 +21,10 @@ def naive_hff(block: LevelFusion, local_map: Tensor, global_map: Tensor, finer: 
         pooled = F.avg_pool2d(F.relu(_conv_norm(finer, block.previous_conv)), 2)
         mixed = [pooled, *mixed]
     norm, conv, _ = block.mixer
-    x = F.gelu(_conv_norm(_layer_norm(torch.cat(mixed, 1), norm), conv))
+    x = F.gelu(_conv_norm(naive_layer_norm(torch.cat(mixed, 1), norm), conv))
     z = torch.cat([_channel_gate(global_map, block.global_attention), _spatial_gate(local_map, block), x], 1)
     norm, perceptron = block.transform
-    out = naive_irmlp(perceptron, _layer_norm(z, norm))
+    out = naive_irmlp(perceptron, naive_layer_norm(z, norm))
     return out if pooled is None else out + pooled
 
 
@@ -35,6 +35,14 @@ def naive_irmlp(block: nn.Module, x: Tensor) -> Tensor:
     y = F.gelu(F.conv2d(x, block.conv.weight, padding=1, groups=block.conv.groups)) + x
     y = F.gelu(F.conv2d(_batch_norm(y, block.norm), block.expand.weight))
     return _conv_norm(y, block.project)
+
+
+def naive_layer_norm(x: Tensor, norm: nn.Module) -> Tensor:
+    """``LayerNorm2d.forward`` likewise."""
+    assert isinstance(norm, LayerNorm2d)
+    centred = x - x.mean(1, keepdim=True)
+    x = centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
+    return x * norm.weight[:, None, None] + norm.bias[:, None, None]
 
 
 def _channel_gate(x: Tensor, gate: nn.Module) -> Tensor:
@@ -51,13 +59,6 @@ def _spatial_gate(x: Tensor, block: HFF) -> Tensor:
     assert isinstance(gate, SpatialGate)
     statistics = torch.cat([x.max(1, keepdim=True).values, x.mean(1, keepdim=True)], 1)
     return x * _conv_norm(statistics, gate.conv).sigmoid()
-
-
-def _layer_norm(x: Tensor, norm: nn.Module) -> Tensor:
-    assert isinstance(norm, LayerNorm2d)
-    centred = x - x.mean(1, keepdim=True)
-    x = centred / (centred.square().mean(1, keepdim=True) + 1e-6).sqrt()
-    return x * norm.weight[:, None, None] + norm.bias[:, None, None]
 
 
 def _conv_norm(x: Tensor, layer: nn.Module) -> Tensor:
