@@ -13,6 +13,7 @@ from torch import nn
 import glocal
 from glocal.errors import UserError
 from glocal.inference import Classifier, Predictor, explain, explain_classes
+from glocal.inference.explanation.files import explain_files
 from glocal.models.network import FeatureInfo, Network, SegmentationNetwork
 from glocal.models.record import ModelRecord, Preprocessing
 
@@ -176,6 +177,19 @@ def test_a_class_that_is_not_there(image):
         explain(segmenter(), black)
     found = explain(segmenter(), black, target="red")
     assert any("no pixel is predicted as red" in note for note in found.notes)
+
+
+def test_files_of_images_without_a_class_are_not_written(tmp_path):
+    black, red = np.zeros((32, 48, 3), np.uint8), np.full((32, 48, 3), (255, 0, 0), np.uint8)
+    outputs = {}
+    for name, pixels in {"black": black, "red": red}.items():
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+        outputs[tmp_path / "out" / f"{name}.png"] = tmp_path / f"{name}.png"
+    results = list(explain_files(segmenter(), outputs))
+    assert [result.output is None for result in results] == [True, False]
+    assert "nothing but background: no class to explain" in results[0].notes
+    assert [name for name, _ in results[1].classes] == ["red"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["red.png"]
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (32, 48), (7, 200), (50, 31), (300, 3)])
