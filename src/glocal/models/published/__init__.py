@@ -12,7 +12,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from glocal.errors import UserError
-from glocal.models.published import dssaunet, hifuse, hiperformer, lmnet, mmsegmentation, spm, swin
+from glocal.models.published import baselines, dssaunet, hifuse, hiperformer, lmnet, mmsegmentation, spm, swin
 from glocal.models.published.system import Component, Converted, Record, System, UnknownComponentError
 
 __all__ = [
@@ -37,8 +37,12 @@ _SYSTEMS: Mapping[str, System] = {
         mmsegmentation.SYSTEM,
         spm.SYSTEM,
         swin.SYSTEM,
+        *baselines.SYSTEMS,
     )
 }
+
+_COMPONENTS = {**{system.family: system.components for system in _SYSTEMS.values()}, "baselines": baselines.COMPONENTS}
+"""Golden ``system`` -> its components."""
 
 
 def recognise(tensors: Mapping[str, Tensor]) -> str | None:
@@ -96,10 +100,10 @@ def build_component(record: Record) -> Component:
         UnknownComponentError: The system or the component is not known; the message names it.
         TypeError: The record gives the component an argument that it does not take.
     """
-    system = _SYSTEMS.get(record["system"])
-    if system is None:
+    components = _COMPONENTS.get(record["system"])
+    if components is None:
         raise UnknownComponentError(f"no published system {record['system']!r}")
-    make = system.components.get(record["component"])
+    make = components.get(record["component"])
     if make is None:
         raise UnknownComponentError(f"no component {record['component']!r} of {record['system']}")
     return make(record)
