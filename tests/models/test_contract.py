@@ -8,9 +8,9 @@ from contract import NetworkContract, RecordContract
 import glocal
 
 ATTRIBUTES = {
-    "dssaunet": {"size": (128, 96), "selects": True},
+    "dssaunet": {"size": (256, 32), "selects": True},
     "lmnet": {"size": (32, 48)},
-    "star_dssaunet": {"size": (128, 96), "selects": True, "open_gates": True},
+    "star_dssaunet": {"size": (256, 32), "selects": True, "open_gates": True},
 }
 """Family -> attributes of :class:`NetworkContract` that differ for it."""
 

@@ -24,7 +24,7 @@ from glocal.nn import (
 
 __all__ = ["STAR_SYSTEM", "SYSTEM"]
 
-_TOPKS = tuple(enumerate((1, 4, 16, 16)))
+_TOPKS = (1, 4, 16, 16)
 """Routed regions by level, as published where a level routes; no tensor tells."""
 
 # Published name -> ours, one table a module. ``(.+)`` is weight, bias or a buffer.
@@ -90,29 +90,54 @@ def _rename(rules: Rules) -> Callable[[str], str | None]:
     return partial(apply_rules, rules=rules)
 
 
+_ENCODER_ALONE: Rules = [
+    (r"Encoder\.(norm|head)\..+", None),  # a classifier's; the published network drops them
+    *_within("Encoder", "encoder", _ENCODER),
+]
+"""Of the pre-trained file, once its names have ``Encoder.`` in front."""
+
+
 def _recognises(state: Mapping[str, Tensor]) -> bool:
-    part = re.compile(r"Encoder\.(stages\.\d\.\d+\.(pos_embed|attn\.(qkv_linear|lepe))|downsample_layers\.0\.3)\.")
-    return any(part.match(name) for name in state)
+    return "downsample_layers.0.3.weight" in state or any(
+        re.match(r"Encoder\.(downsample_layers\.0\.3|stages\.\d\.\d+\.(pos_embed|attn))\.", name) for name in state
+    )
 
 
 def _convert(state: Mapping[str, Tensor]) -> Converted:
-    """The tensors under our names; widths, depths and kernels are told by shapes, heads and routed regions are not."""
-    single = _one_decoder(state)
-    downs = ["Encoder.downsample_layers.0.3.weight", *(f"Encoder.downsample_layers.{i}.0.weight" for i in (1, 2, 3))]
-    widths = [single[name].shape[0] for name in downs]
-    arguments: dict[str, Any] = {
-        "in_channels": single["Encoder.downsample_layers.0.0.weight"].shape[1],
-        "num_classes": single["cls_seg.0.weight"].shape[0],
-        "widths": widths,
-        "depths": _depths("Encoder", single),
-        "topks": [k if f"Encoder.stages.{i}.0.attn.qkv_linear.weight" in single else None for i, k in _TOPKS],
-        "mlp_ratio": single["Encoder.stages.0.0.mlp.0.weight"].shape[0] // widths[0],
-        "side_dwconv": single["Encoder.stages.0.0.attn.lepe.weight"].shape[-1],
-        "decoder_width": single["cls_seg.0.weight"].shape[1],
-        "decoder_depths": _depths("Decoder", single),
+    """The tensors under our names; widths, depths and kernels are told by shapes, heads and routed regions are not.
+
+    The file of pre-trained weights holds the encoder alone, its names without the prefix.
+    """
+    if "downsample_layers.0.3.weight" in state:
+        state = {f"Encoder.{name}": tensor for name, tensor in state.items()}
+        ours, ignored, unexpected = renamed(state, _rename(_ENCODER_ALONE))
+        notes = ("these are weights of the encoder alone",)
+        return Converted("dssaunet", "dssaunet", _encoder_told(state), _as_linear(ours), ignored, unexpected, notes)
+    state = _one_decoder(state)
+    head = state["cls_seg.0.weight"]
+    arguments = {
+        **_encoder_told(state),
+        "num_classes": head.shape[0],
+        "decoder_width": head.shape[1],
+        "decoder_depths": _depths("Decoder", state),
     }
-    ours, ignored, unexpected = renamed(single, _rename(_NETWORK))
+    ours, ignored, unexpected = renamed(state, _rename(_NETWORK))
     return Converted("dssaunet", "dssaunet", arguments, _as_linear(ours), ignored, unexpected)
+
+
+def _encoder_told(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The arguments that the encoder's tensors tell."""
+    downs = ["Encoder.downsample_layers.0.3.weight", *(f"Encoder.downsample_layers.{i}.0.weight" for i in (1, 2, 3))]
+    widths = [state[name].shape[0] for name in downs]
+    routed = [f"Encoder.stages.{i}.0.attn.qkv_linear.weight" in state for i in range(4)]
+    return {
+        "in_channels": state["Encoder.downsample_layers.0.0.weight"].shape[1],
+        "widths": widths,
+        "depths": _depths("Encoder", state),
+        "topks": [topk if routes else None for topk, routes in zip(_TOPKS, routed, strict=True)],
+        "mlp_ratio": state["Encoder.stages.0.0.mlp.0.weight"].shape[0] // widths[0],
+        "side_dwconv": state["Encoder.stages.0.0.attn.lepe.weight"].shape[-1],
+    }
 
 
 def _one_decoder(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
