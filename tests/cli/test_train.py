@@ -86,7 +86,7 @@ def test_json_is_alone_on_stdout(squares: Path, capsys: pytest.CaptureFixture[st
     ("words", "message"),
     [
         (["--train.epochs", "many"], "expected int. Got value: many"),
-        (["--train.select_by", "luck"], "expected one of 'mdice', 'foreground_iou', 'image_dice'. Got value: luck"),
+        (["--train.select_by", "luck"], "'macro_f1', 'auroc'. Got value: luck"),
     ],
 )
 def test_a_wrong_value_is_explained_without_python(

@@ -127,7 +127,7 @@ def test_a_score_that_falls_everywhere_gives_an_empty_map_and_says_so(method):
     image[:16, :24] = 255
     found = explain(classifier(), image, target="b", method=method)
     assert not found.map.any()
-    assert "nothing in this map speaks for b" in found.notes
+    assert "nothing in map -1 speaks for b by itself" in found.notes
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -305,12 +305,14 @@ def test_wrong_words_are_refused_in_one_line(image, options, words):
     assert "\n" not in str(error.value)
 
 
-def test_a_map_the_score_does_not_come_from(photograph):
+def test_a_map_that_the_decoder_does_not_use(photograph):
+    """That of HiFuse uses the deepest one alone; rounding is not taken for an influence."""
     torch.manual_seed(0)
     about = ModelRecord("hifuse_micro", {}, CLASSES, "classification", record(size=(64, 64)).preprocessing)
     predictor = Classifier(glocal.create_model("hifuse_micro", num_classes=3), about, device="cpu", deploy=False)
-    with pytest.raises(UserError, match="use --method gradcam"):
-        explain(predictor, photograph(64, 64), level=0, method="ablation")
+    found = explain(predictor, photograph(64, 64), level=0, method="ablation")
+    assert not found.map.any()
+    assert any("nothing in map 0 speaks for" in note for note in found.notes)
 
 
 def test_a_module_without_maps_is_refused(image):

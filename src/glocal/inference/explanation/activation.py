@@ -63,7 +63,7 @@ def gradcam(route: Route, level: int, score: Score) -> Tensor | None:
 
 
 @torch.no_grad()
-def ablation(route: Route, level: int, score: Score) -> Tensor | None:
+def ablation(route: Route, level: int, score: Score) -> Tensor:
     """How much the score falls when a part of the map is set to 0 and all else is kept; no gradients, no attention.
 
     This is occlusion sensitivity (Zeiler and Fergus, ECCV 2014) moved from the image to the feature map. Of a network
@@ -76,7 +76,8 @@ def ablation(route: Route, level: int, score: Score) -> Tensor | None:
         score: What is explained.
 
     Returns:
-        ``(h, w)``, 0 or more: the fall of the score by pixel of the map; ``None`` where nothing changes it.
+        ``(h, w)``, 0 or more: the fall of the score by pixel of the map. It is 0 throughout where ``decode`` does not
+        use the map, as that of a classifier may use the deepest one alone.
     """
     chosen = route.maps[level]
     height, width = chosen.shape[2:]
@@ -95,7 +96,7 @@ def ablation(route: Route, level: int, score: Score) -> Tensor | None:
         for (rows, columns), fall in zip(some, (whole - scores).tolist(), strict=True):
             pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
             falls[rows, columns] = fall / pixels if abs(fall) > noise else 0
-    return falls.relu().float() if falls.any() else None
+    return falls.relu().float()
 
 
 def _parts(side: int) -> list[slice]:

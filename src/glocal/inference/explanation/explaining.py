@@ -139,11 +139,10 @@ def explain_prepared(
             activation = compute(route, level, target.score)
             if activation is None:
                 raise UserError(
-                    f"{predictor.record.name} does not compute the score of {target.name!r} from map {level} alone; "
-                    "explain the deepest one (--level -1), or use --method gradcam"
+                    f"{predictor.record.name} does not compute the score of {target.name!r} from map {level}"
                 )
             highest, strength = _at_image(activation, (x.shape[2], x.shape[3]), size, image.picture.size)
-            silent = () if highest > 0 else (f"nothing in this map speaks for {target.name}",)
+            silent = () if highest > 0 else (f"nothing in map {level} speaks for {target.name} by itself",)
             notes = (*_told(image), *target.notes, *silent)
             found.append(Explanation(image.picture, target.name, strength, target.probability, method, notes))
     return found

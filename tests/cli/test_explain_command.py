@@ -51,7 +51,7 @@ def test_a_class_that_is_not_the_predicted_one_as_numbers(model, capsys):
     strength = np.load("out/a.npy")
     assert strength.shape == (30, 40)
     assert strength[:, 34:].min() > 0.9
-    assert not strength[:, :16].any()
+    assert not strength[:, :12].any()
     assert main([*words, "--map_only", "png"]) == 0
     with Image.open("out/a.png") as grey:
         np.testing.assert_allclose(np.asarray(grey) / 65535, strength, atol=1e-4)
