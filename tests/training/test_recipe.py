@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
-from typing import get_args
 
 import pytest
 import yaml
 
 from glocal.cli.train import _parser as train_parser
 from glocal.errors import UserError
-from glocal.training.losses import LOSS_OPTIONS, LossName, make_loss
-from glocal.training.recipe import DataConfig, Recipe
+from glocal.models import model_info
+from glocal.training.losses import LOSS_OPTIONS
+from glocal.training.recipe import DataConfig, Recipe, settle
 from glocal.training.recipe_files import (
     dump_recipe,
     load_recipe,
@@ -21,6 +21,7 @@ from glocal.training.recipe_files import (
     recipe_settings,
     shipped_recipes,
 )
+from glocal.training.schedule import learning_rate
 
 
 def written(folder: Path, text: str) -> Path:
@@ -29,17 +30,21 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["default", "lmnet", "lmnet_paper", "quick"])
+SHIPPED = ["default", "dssaunet", "hifuse", "hiperformer", "lmnet", "lmnet_paper", "pvt", "quick"]
+
+
+@pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_recipes_load_and_come_back_the_same(name: str, tmp_path: Path) -> None:
     recipe = load_recipe(name)
     assert recipe.name == name
     again = load_recipe(written(tmp_path, dump_recipe(recipe)))
     assert again == recipe
-    make_loss(recipe.loss, 2, class_pixels=[10, 10])
+    settled = settle(recipe, model_info(recipe.model).task)
+    assert load_recipe(written(tmp_path, dump_recipe(settled))) == settled
 
 
 def test_all_shipped_recipes_are_tested() -> None:
-    assert set(shipped_recipes()) == {"default", "lmnet", "lmnet_paper", "quick"}
+    assert set(shipped_recipes()) == set(SHIPPED)
 
 
 def test_the_published_recipe_says_what_the_specification_says() -> None:
@@ -55,6 +60,48 @@ def test_the_published_recipe_says_what_the_specification_says() -> None:
     assert (r.optimizer.name, r.optimizer.lr, r.optimizer.weight_decay) == ("adamw", 1e-3, 1e-4)
     assert (r.schedule.name, r.schedule.interval, r.schedule.minimum) == ("cosine", "epoch", 1e-6)
     assert (r.train.epochs, r.train.batch_size, r.train.seed) == (200, 2, 42)
+
+
+def test_the_recipe_of_hifuse_says_what_the_specification_says() -> None:
+    r = load_recipe("hifuse")
+    assert (r.data.size, r.data.channels, r.data.mean, r.data.std) == ((224, 224), 3, [0.5] * 3, [0.5] * 3)
+    assert (r.augment.crop.p, r.augment.crop.scale, r.augment.crop.ratio) == (1.0, (0.08, 1.0), (0.75, 4 / 3))
+    assert (r.augment.flip.horizontal, r.augment.flip.vertical) == (0.5, 0.0)
+    assert (r.loss.name, r.optimizer.lr, r.optimizer.weight_decay) == ("cross_entropy", 1e-4, 1e-2)
+    assert (r.optimizer.decay, r.train.epochs, r.train.batch_size) == ("matrices", 100, 32)
+    rates = [learning_rate(r.schedule, r.optimizer.lr, x // 10, x % 10, 10, 5) for x in (0, 1, 10, 30)]
+    assert rates == pytest.approx([1e-7, 1.009e-5, 1e-4, 5.05e-5])
+
+
+def test_the_recipe_of_hiperformer_says_what_the_specification_says() -> None:
+    r = load_recipe("hiperformer")
+    assert (r.data.size, r.train.batch_size, r.train.epochs, r.train.seed) == ((224, 224), 16, 300, 1234)
+    assert (r.augment.turn.p, r.augment.affine.p, r.augment.affine.rotate) == (0.5, 0.5, 20.0)
+    assert (r.augment.affine.shift, r.augment.affine.scale, r.augment.flip.horizontal) == (0.0, 0.0, 0.0)
+    assert (r.loss.name, r.optimizer.decay, r.optimizer.weight_decay) == ("hiperformer", "all", 5e-4)
+    assert (r.train.gradient_clip, r.train.drop_last, r.train.freeze_norm_after) == (1.0, False, None)
+    rates = [learning_rate(r.schedule, r.optimizer.lr, epoch, 0, 7, 300) for epoch in (0, 100, 200, 299)]
+    assert rates == pytest.approx([1e-4, 1e-6, 1e-4, 1.024e-6], rel=1e-3)
+
+
+def test_the_recipe_of_dssaunet_says_what_the_specification_says() -> None:
+    r = load_recipe("dssaunet")
+    assert (r.data.size, r.train.epochs, r.train.batch_size, r.train.seed) == ((256, 256), 10, 20, 2024)
+    assert (r.augment.affine.p, r.augment.affine.rotate, r.augment.flip.horizontal) == (0.5, 30.0, 0.5)
+    assert (r.loss.name, r.loss.argmax_dice) == ("dssaunet", False)
+    assert (r.optimizer.lr, r.optimizer.weight_decay, r.optimizer.decay) == (1e-4, 0.1, "all")
+    assert r.schedule.name == "constant"
+
+
+def test_the_recipe_of_pvt_says_what_the_specification_says() -> None:
+    r = load_recipe("pvt")
+    assert r.optimizer.lr == pytest.approx(5e-4 * r.train.batch_size / 512)
+    assert (r.optimizer.weight_decay, r.optimizer.decay, r.loss.label_smoothing) == (0.05, "matrices", 0.1)
+    some, mix = r.augment.rand_augment, r.augment.mix
+    assert (some.p, some.changes, some.magnitude, some.spread) == (0.5, 2, 9.0, 0.5)
+    assert (mix.p, mix.mixup, mix.cutmix, mix.switch, r.augment.erase.p) == (1.0, 0.8, 1.0, 0.5, 0.25)
+    rates = [learning_rate(r.schedule, 1.0, epoch, 0, 7, r.train.epochs) for epoch in (0, 5, 300, 309)]
+    assert rates == pytest.approx([1e-6, 1.0, 1e-5, 1e-5])
 
 
 def test_a_dumped_recipe_names_every_setting() -> None:
@@ -148,8 +195,7 @@ def test_the_recipe_in_the_documentation_is_one(tmp_path: Path) -> None:
 
 
 def test_the_commands_in_the_documentation_are_understood() -> None:
-    (text,) = blocks("bash")
-    for line in text.strip().splitlines():
+    for line in "".join(blocks("bash")).strip().splitlines():
         _, command, *words = shlex.split(line)
         assert command == "train"
         assert train_parser().parse_args(words)
@@ -157,7 +203,7 @@ def test_the_commands_in_the_documentation_are_understood() -> None:
 
 def test_the_documentation_names_every_loss_with_its_options_and_every_recipe() -> None:
     recipes, losses = DOCS.read_text(encoding="utf-8").split("## Losses")
-    for name in get_args(LossName):
+    for name in LOSS_OPTIONS:
         row = next(line for line in losses.splitlines() if line.startswith(f"| `{name}` |"))
         assert set(re.findall(r"`(\w+)`", row.split("|")[3])) == set(LOSS_OPTIONS[name])
     for name in shipped_recipes():
