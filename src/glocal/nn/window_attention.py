@@ -135,7 +135,7 @@ class WindowAttention(nn.Module):
     def _bias(self, rows: int, columns: int, shift: int) -> Tensor:
         """What is added to the scores, ``(heads or windows · heads, w², w²)``: positions; −inf where masked."""
         w, device = self.window_size, self.relative_position_bias_table.device
-        bias = self.relative_position_bias_table[relative_position_index(w, device)].permute(2, 0, 1)
+        bias = self.relative_position_bias_table[relative_position_index(w, device)].permute(2, 0, 1).contiguous()
         if not shift:
             return bias
         together = shifted_window_mask(rows * w, columns * w, w, shift, device)
