@@ -55,18 +55,20 @@ class Plan:
         return ["train", f"{data}/{self.data}", *settings, epochs, *self.settings, "--output", str(run)]
 
 
-FASTER = ("--optimizer.lr=0.001",)
-"""The recipes' learning rates are for long trainings, or for pretrained weights."""
+SHORT = ("--optimizer.lr=0.001", "--train.batch_size=8")
+"""The recipes' learning rates and batches are for long trainings, or for pretrained weights."""
+CROP = "--augment.crop.scale=[0.4, 1.0]"
+"""Milder crops than those of long trainings."""
 PLANS = [
-    Plan("hifuse_micro", "covid_ct", "hifuse", 112, 20, FASTER),
-    Plan("hifuse_micro", "busi", "hifuse", 112, 15, FASTER),
-    Plan("pvt_tiny", "busi", "quick", 112, 12, FASTER),
-    Plan("pvt_tiny_spm", "busi", "quick", 112, 12, FASTER),
-    Plan("dssaunet_tiny", "psfhs", "dssaunet", 128, 8, FASTER),
-    Plan("star_dssaunet_tiny", "psfhs", "dssaunet", 128, 8, FASTER),
-    Plan("hiperformer_tiny", "acdc", "hiperformer", 128, 40, FASTER),
-    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, ("--model_args={backbone: pvt_tiny}", *FASTER), "fpn-pvt_tiny"),
-    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, FASTER, "fpn-pvt_tiny_spm"),
+    Plan("hifuse_micro", "covid_ct", "hifuse", 112, 25, (*SHORT, CROP)),
+    Plan("hifuse_micro", "busi", "hifuse", 112, 15, (*SHORT, CROP)),
+    Plan("pvt_tiny", "busi", "quick", 112, 12, SHORT),
+    Plan("pvt_tiny_spm", "busi", "quick", 112, 12, SHORT),
+    Plan("dssaunet_tiny", "psfhs", "dssaunet", 128, 8, SHORT),
+    Plan("star_dssaunet_tiny", "psfhs", "dssaunet", 128, 8, SHORT),
+    Plan("hiperformer_tiny", "acdc", "hiperformer", 128, 40, SHORT),
+    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, ("--model_args={backbone: pvt_tiny}", *SHORT), "fpn-pvt_tiny"),
+    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, SHORT, "fpn-pvt_tiny_spm"),
 ]
 SHOWN_MASKS = ("psfhs-dssaunet_tiny", "psfhs-star_dssaunet_tiny")
 SHOWN_MAPS = ("busi-hifuse_micro", "busi-pvt_tiny", "busi-pvt_tiny_spm")
