@@ -32,6 +32,17 @@ class OnPyramid(nn.Module):
         return torch.stack([F.interpolate(m, size=x.shape[2:], mode="bilinear") for m in out]).sum(0)
 
 
+class AtAnchors(nn.Module):
+    """What a head says at its one anchor a cell, as a map: classes, then boxes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = blocks.RetinaNetHead(C, C - 4, anchors=1, depth=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat(self.head(x), 2).transpose(1, 2).unflatten(2, x.shape[2:])
+
+
 MAKERS: dict[str, Callable[[], nn.Module]] = {
     "ConvNormReLU": lambda: blocks.ConvNormReLU(C, C),
     "ConvNormReLU, pointwise": lambda: blocks.ConvNormReLU(C, C, 1),
@@ -41,4 +52,5 @@ MAKERS: dict[str, Callable[[], nn.Module]] = {
     "SemanticFPNHead": lambda: OnPyramid(blocks.SemanticFPNHead(C, C, levels=3, channels=8)),
     "UPerNetHead": lambda: OnPyramid(blocks.UPerNetHead([C, C, C], C, channels=8)),
     "FCNHead": lambda: blocks.FCNHead(C, C, channels=8),
+    "RetinaNetHead": lambda: AtAnchors(),
 }
