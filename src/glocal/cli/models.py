@@ -62,6 +62,8 @@ def _facts(name: str) -> dict[str, Any]:
 
 _COLUMNS = ("network", "task", "parameters", "multiply-adds", "at", "paper")
 _RIGHT = _COLUMNS[2:5]
+_SHORT = {"segmentation": "segment", "classification": "classify"}
+"""So that a line of 80 characters holds a network."""
 
 
 def _row(facts: dict[str, Any]) -> list[str]:
@@ -82,9 +84,11 @@ def _print_table(networks: list[dict[str, Any]]) -> None:
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in _COLUMNS:
-        table.add_column(column, justify="right" if column in _RIGHT else "left", no_wrap=column != "task")
+        short = column.replace("multiply", "mult")
+        table.add_column(short, justify="right" if column in _RIGHT else "left", no_wrap=True)
     for facts in networks:
-        table.add_row(*_row(facts))
+        name, task, *cells = _row(facts)
+        table.add_row(name, _SHORT.get(task, task), *cells)
     Console().print(table)
 
 
