@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import fake_classifier
+import glocal
 from glocal.cli import main
+from glocal.models.weights import Preprocessing, save_model
 
 
 @pytest.fixture
@@ -73,6 +76,42 @@ def test_a_segmentation(trained, discs, capsys, refused):
         assert strength.shape == mask.shape
         inside.append(strength[mask].mean() > strength[~mask].mean())
     assert sum(inside) >= 8
+
+
+@pytest.fixture
+def routed(tmp_path) -> Path:
+    """A segmentation with STAR-DSSA."""
+    torch.manual_seed(0)
+    network = glocal.create_model("star_dssaunet_tiny", num_classes=2)
+    save_model(
+        tmp_path / "routed",
+        network,
+        name="star_dssaunet_tiny",
+        arguments={},
+        classes=("background", "lesion"),
+        task="segmentation",
+        preprocessing=Preprocessing((64, 64), 3, (0.5,) * 3, (0.5,) * 3),
+    )
+    return tmp_path / "routed"
+
+
+def test_routing(model, routed, capsys, refused):
+    words = ["explain", "routed", "in", "--output", "out", "--method", "routing"]
+    assert main([*words, "--at", "0.1,0.9"]) == 0
+    assert capsys.readouterr().out == "2 pictures in out\n"
+    assert names() == ["a.png", "sub/b.png"]
+    with Image.open("out/a.png") as drawn:
+        assert drawn.width > 3 * 320
+        pixels = np.asarray(drawn)
+    assert main([*words, "--overwrite", "--at", "0.9,0.1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["classes"] == {}
+    assert (np.asarray(Image.open("out/a.png")) != pixels).any()
+    assert "--class does not go with --method routing" in refused(*words, "--class", "lesion")
+    assert "--at goes with --method routing" in refused("explain", "routed", "in", "--output", "x", "--at", "0,0")
+    for at, said in {"0.5": "such as", "a,b": "such as", "1,1,1": "such as", "2,0": "between 0 and 1"}.items():
+        assert said in refused(*words, "--overwrite", "--at", at)
+    words[1] = "model"
+    assert "routes nothing" in refused(*words, "--overwrite")
 
 
 @pytest.mark.parametrize("name", ["-x.png", "--class.png", "a,b  '\"$(c).png", "目 ü.png", "[x]*.png", "x.y.z.jpg"])

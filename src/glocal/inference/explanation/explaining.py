@@ -23,7 +23,7 @@ from glocal.inference.inputs import Source
 from glocal.inference.predictor import Predictor
 from glocal.models.network import Network
 
-__all__ = ["METHODS", "Maps", "Method", "explain", "explain_classes", "explain_prepared"]
+__all__ = ["METHODS", "Maps", "Method", "explain", "explain_classes", "explain_prepared", "told"]
 
 Method: TypeAlias = Literal["gradcam", "ablation"]
 Maps: TypeAlias = Literal["fused", "local", "global"]
@@ -143,7 +143,7 @@ def explain_prepared(
                 )
             highest, strength = _at_image(activation, (x.shape[2], x.shape[3]), size, image.picture.size)
             silent = () if highest > 0 else (f"nothing in map {level} speaks for {target.name} by itself",)
-            notes = (*_told(image), *target.notes, *silent)
+            notes = (*told(image), *target.notes, *silent)
             found.append(Explanation(image.picture, target.name, strength, target.probability, method, notes))
     return found
 
@@ -167,7 +167,8 @@ def _check_level(name: str, maps: list[Tensor], level: int) -> None:
         raise UserError(f"{name} has no map {level}; it has {sizes} (--level)")
 
 
-def _told(prepared: Prepared) -> tuple[str, ...]:
+def told(prepared: Prepared) -> tuple[str, ...]:
+    """What was done to an image that is seen whole, windows or not."""
     if not prepared.windows:
         return prepared.notes
     return (*(note for note in prepared.notes if not note.startswith("seen in windows")), "seen whole at its own size")

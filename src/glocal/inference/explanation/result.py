@@ -18,7 +18,7 @@ from glocal.inference.prediction import save_image
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-__all__ = ["ALPHA", "Explanation", "draw"]
+__all__ = ["ALPHA", "Explanation", "displayed", "draw"]
 
 ALPHA = 0.6
 """Opacity of the highest value of a map that is laid over an image."""
@@ -113,11 +113,8 @@ def draw(explanations: Sequence[Explanation], alpha: float = ALPHA) -> Image.Ima
     """
     from PIL import Image, ImageDraw
 
-    picture = explanations[0].picture
-    height, width = picture.size
-    scale = min(max(height, width, _SHORTEST), _LONGEST) / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    plain = Image.fromarray(_rgb(picture)).resize(size, Image.Resampling.BILINEAR)
+    plain = displayed(explanations[0].picture)
+    size = plain.size
     cell = max(size[0], 200) + _GAP
     sheet = Image.new("RGB", (_GAP + cell * (1 + len(explanations)), size[1] + 2 * _GAP + 2 * _LINE), _PAPER)
     sheet.paste(plain, (_GAP, _GAP))
@@ -136,6 +133,16 @@ def draw(explanations: Sequence[Explanation], alpha: float = ALPHA) -> Image.Ima
         pen.text((left, top + _LINE), "0", _INK, font)
         pen.text((left + _BAR + 20, top + _LINE), f"1  {one.method}", _INK, font)
     return sheet
+
+
+def displayed(picture: Picture) -> Image.Image:
+    """The image in RGB at the size at which it is drawn: 320 to 1024 pixels along its longer side."""
+    from PIL import Image
+
+    height, width = picture.size
+    scale = min(max(height, width, _SHORTEST), _LONGEST) / max(height, width)
+    size = max(1, round(width * scale)), max(1, round(height * scale))
+    return Image.fromarray(_rgb(picture)).resize(size, Image.Resampling.BILINEAR)
 
 
 def _rgb(picture: Picture) -> NDArray[np.uint8]:
