@@ -180,6 +180,11 @@ def test_dropping_is_off_in_evaluation_and_on_in_training() -> None:
     assert found == pytest.approx([0.4 * i / 7 for i in range(8)])
 
 
+def test_what_is_not_to_decay_is_there() -> None:
+    names = [name for name, _ in small().named_parameters()]
+    assert all(name in names for name in PVT.no_weight_decay)
+
+
 @pytest.mark.parametrize(
     ("options", "cure"),
     [

@@ -108,6 +108,11 @@ def test_norms_of_the_maps_are_of_the_features_and_the_last_serves_the_classifie
     torch.testing.assert_close(run(network, x), network.head(maps[-1].mean((2, 3))), atol=1e-5, rtol=1e-5)
 
 
+def test_what_is_not_to_decay_is_there() -> None:
+    names = [name for name, _ in small().named_parameters()]
+    assert all(any(name.endswith(f".{last}") for name in names) for last in Swin.no_weight_decay)
+
+
 @pytest.mark.parametrize("merging", ["patch", "spm"])
 def test_images_are_padded_with_zeros_to_whole_patches(merging: str) -> None:
     network = small(merging=merging)

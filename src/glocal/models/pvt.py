@@ -135,6 +135,9 @@ class PVT(Network):
         ValueError: An option that is not one of these, or widths that heads or merging cannot split.
     """
 
+    no_weight_decay = ("class_token.token",)
+    """Parameters that the published training does not decay, besides biases and norms; position tables decay."""
+
     def __init__(
         self,
         in_channels: int = 3,
@@ -307,6 +310,8 @@ class _LastStage(_Stage):
 
 class _ClassToken(nn.Module):
     """Puts a learnt token in front of those of a map: ``(N, H, W, C)`` -> ``(N, 1 + H·W, C)``."""
+
+    no_weight_decay = ("token",)
 
     def __init__(self, width: int) -> None:
         super().__init__()

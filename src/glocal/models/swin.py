@@ -114,6 +114,9 @@ class Swin(Network):
         ValueError: An option that is not one of these, or channels that heads or merging cannot split.
     """
 
+    no_weight_decay = ("relative_position_bias_table",)
+    """Parameters that the published training does not decay, besides biases and norms, by the end of their names."""
+
     def __init__(
         self,
         in_channels: int = 3,
