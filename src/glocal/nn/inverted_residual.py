@@ -68,7 +68,7 @@ class InvertedResidualMlp(nn.Module):
         """The 3×3 convolution by the cheapest way there is; the result is channels-last in memory."""
         if self.conv.groups == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling():
             laid_out = self.conv.weight.is_contiguous(memory_format=torch.channels_last)
-            if laid_out and x.shape[0] * x.shape[2] * x.shape[3] * _PIXELS_PER_CHANNEL <= x.shape[1]:
+            if laid_out and x.shape[0] * x.shape[2] * x.shape[3] * _CHANNELS_PER_PIXEL <= x.shape[1]:
                 return _product_3x3(x, self.conv.weight)
             if not laid_out:  # CPUs train faster so, though the neighbours are channels-last
                 x = x.contiguous()
@@ -100,8 +100,8 @@ class InvertedResidualMlp(nn.Module):
         self.norm = None
 
 
-_PIXELS_PER_CHANNEL = 16
-"""Below a sixteenth of a pixel of the batch a channel, measured, the matrix product beats the library's convolution."""
+_CHANNELS_PER_PIXEL = 16
+"""From so many channels for each pixel of the batch on, measured, the product beats the library's convolution."""
 
 
 def _product_3x3(x: Tensor, weight: Tensor) -> Tensor:
