@@ -46,7 +46,7 @@ def naive(block: nn.Module, x: Tensor) -> Tensor:
         place = torch.stack([torch.arange(regions) // across, torch.arange(regions) % across], 1).to(x)
         near = torch.exp(-torch.cdist(place, place, p=float("inf")))
         ranked = scores = scores + topology * standardised(near)
-    index = ranked.detach().argsort(dim=-1, descending=True, stable=True)[..., :routed]  # (N, R, k)
+    index = ranked.detach().topk(routed, -1).indices  # (N, R, k)
 
     def fetched(t: Tensor) -> Tensor:  # (N, h, R, k·r, d)
         every = t[:, None].expand(batch, regions, *t.shape[1:])
@@ -63,7 +63,7 @@ def naive(block: nn.Module, x: Tensor) -> Tensor:
     keep = routed * tokens
     if block.pixel_topk:
         keep = min(keep, max(block.min_keep, keep // block.keep_divisor))
-    chosen = logits.detach().argsort(dim=-1, descending=True, stable=True)[..., :keep]
+    chosen = logits.detach().topk(keep, -1).indices
     values = v_NhRcd[..., None, :, :].expand(-1, -1, -1, tokens, -1, -1)
     kept = values.gather(4, chosen[..., None].expand(-1, -1, -1, -1, -1, depth))
     weights = logits.gather(-1, chosen).softmax(-1)
