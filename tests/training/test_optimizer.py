@@ -38,6 +38,14 @@ def test_all_or_matrices() -> None:
     assert "frozen" not in decays(network, "all")
 
 
+def test_class_tokens_of_pvt_do_not_decay_alone_or_as_a_backbone() -> None:
+    for name in ("pvt_nano", "semantic_fpn_nano"):
+        found = decays(create_model(name), "matrices")
+        tokens = [value for key, value in found.items() if key.endswith("class_token.token")]
+        assert set(tokens) <= {0.0}
+        assert bool(tokens) == (name == "pvt_nano")
+
+
 def test_every_parameter_is_in_one_group() -> None:
     network = create_model("hifuse_micro")
     groups = parameter_groups(network, "matrices", 0.1)

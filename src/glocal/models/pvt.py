@@ -135,9 +135,6 @@ class PVT(Network):
         ValueError: An option that is not one of these, or widths that heads or merging cannot split.
     """
 
-    no_weight_decay = ("class_token.token",)
-    """Parameters that the published training does not decay, besides biases and norms; position tables decay."""
-
     def __init__(
         self,
         in_channels: int = 3,
@@ -312,6 +309,7 @@ class _ClassToken(nn.Module):
     """Puts a learnt token in front of those of a map: ``(N, H, W, C)`` -> ``(N, 1 + H·W, C)``."""
 
     no_weight_decay = ("token",)
+    """As published; the position tables do decay."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

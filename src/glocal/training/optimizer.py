@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -17,22 +16,22 @@ def parameter_groups(network: nn.Module, decay: str, weight_decay: float) -> lis
     """The parameters of a network, those that decay apart from those that do not.
 
     Args:
-        network: May list names of parameters that do not decay in ``no_weight_decay``, whole or their last part.
+        network: Any module in it may list, in ``no_weight_decay``, names of its parameters that do not decay.
         decay: ``"all"``, or ``"matrices"``: neither biases, nor tensors of one dimension, nor what the network lists.
         weight_decay: Of those that decay.
     """
     named = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
     if decay == "all":
         return [{"params": [parameter for _, parameter in named], "weight_decay": weight_decay}]
-    listed: Iterable[str] = getattr(network, "no_weight_decay", ())
-    spared = {name for name, p in named if p.ndim <= 1 or name.endswith(".bias") or _listed(name, listed)}
+    listed = {
+        f"{path}.{name}".lstrip(".")
+        for path, module in network.named_modules()
+        for name in getattr(module, "no_weight_decay", ())
+    }
+    spared = {name for name, p in named if p.ndim <= 1 or name.endswith(".bias") or name in listed}
     kept = {"params": [p for name, p in named if name not in spared], "weight_decay": weight_decay}
     free = {"params": [p for name, p in named if name in spared], "weight_decay": 0.0}
     return [group for group in (kept, free) if group["params"]]
-
-
-def _listed(name: str, listed: Iterable[str]) -> bool:
-    return any(name == entry or name.endswith(f".{entry}") for entry in listed)
 
 
 def make_optimizer(config: OptimizerConfig, network: nn.Module) -> torch.optim.Optimizer:
