@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
-from glocal.nn import PointwiseConv2d
+from glocal.nn import DilatedConv2d, PointwiseConv2d
 
 __all__ = [
     "Complexity",
@@ -98,7 +98,7 @@ def papers_count(
 
     Its rules: stock layer classes only; a convolution costs output elements × input channels per group × kernel
     elements, also a transposed one (``stride²`` times too much); batch, layer and instance norms cost 4 an element
-    (2 without affine parameters); bilinear up-sampling by a module 11 an output element; adaptive average pooling by
+    (2 without affine parameters); up-sampling by a module 11 an output element (nearest: 1); adaptive average pooling by
     a module its window + 1 an output element, other average pooling 1. Functional calls cost nothing: attention
     products, interpolation, pooling. A layer registered in k places counts k times its parameters and k² times its
     products. Checked against the figures in the tables of the LM-Net paper.
@@ -250,7 +250,7 @@ def _norm(layer: Any, x: Tensor, _y: Tensor) -> int:
 
 
 def _upsample(layer: Any, _x: Tensor, y: Tensor) -> int:
-    each: dict[str, int] = {"linear": 5, "bilinear": 11, "trilinear": 31, "bicubic": 259}
+    each: dict[str, int] = {"nearest": 1, "linear": 5, "bilinear": 11, "trilinear": 31, "bicubic": 259}
     return each.get(layer.mode, 0) * y.numel()
 
 
@@ -269,7 +269,7 @@ def _softmax(layer: Any, x: Tensor, _y: Tensor) -> int:
 
 
 _RULES: dict[type, _Rule] = {
-    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d, PointwiseConv2d), _convolution),
+    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d, DilatedConv2d, PointwiseConv2d), _convolution),
     **dict.fromkeys((nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d), _convolution),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm), _norm),
     **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _norm),

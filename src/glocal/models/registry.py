@@ -30,7 +30,21 @@ __all__ = [
 
 Task = Literal["segmentation", "classification"]
 
-_NETWORK_FILES = ("dssaunet", "hifuse", "hiperformer", "lmnet", "pvt", "semantic_fpn", "swin", "upernet")
+_NETWORK_FILES = (
+    "attention_unet",
+    "dssaunet",
+    "hifuse",
+    "hiperformer",
+    "lmnet",
+    "pvt",
+    "resunet",
+    "resunetpp",
+    "semantic_fpn",
+    "swin",
+    "unet",
+    "unetpp",
+    "upernet",
+)
 """Modules of this package that register networks; imported when the registry is first asked."""
 
 

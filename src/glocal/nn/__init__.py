@@ -1,10 +1,13 @@
 """Blocks to drop into any network. They need torch alone."""
 
+from glocal.nn.additive_gate import AdditiveAttentionGate
 from glocal.nn.aspp import ASPP
 from glocal.nn.attention_gate import GroupedAttentionGate
 from glocal.nn.channel_affinity import ChannelAffinity
 from glocal.nn.conv_norm import ConvNorm
 from glocal.nn.conv_norm_relu import ConvNormReLU
+from glocal.nn.dilated import DilatedConv2d
+from glocal.nn.double_conv import DoubleConv
 from glocal.nn.drop_path import DropPath, drop_path_rates
 from glocal.nn.dssa import DualSparseSelectionAttention
 from glocal.nn.fcn_head import FCNHead
@@ -23,8 +26,10 @@ from glocal.nn.mlp import Mlp
 from glocal.nn.multi_branch import MultiBranchBlock
 from glocal.nn.multi_skip import MultiSkip
 from glocal.nn.multiplicative_pyramid import MultiplicativePyramid
+from glocal.nn.nearest_upsample import NearestUpsampleConv
 from glocal.nn.neighborhood import NeighborhoodAttention2d, neighborhood_attention
 from glocal.nn.pointwise import PointwiseConv2d
+from glocal.nn.preactivation import PreActivationBlock, PreActivationStem
 from glocal.nn.pyramid import pyramid_pool
 from glocal.nn.pyramid_pooling import PyramidPooling
 from glocal.nn.pyramid_squeeze import PyramidSqueezeAttention
@@ -48,6 +53,7 @@ __all__ = [
     "ASPP",
     "BRANCHES",
     "HFF",
+    "AdditiveAttentionGate",
     "BottleneckHFF",
     "Branch",
     "ChannelAffinity",
@@ -55,6 +61,8 @@ __all__ = [
     "ConvNeXtBlock",
     "ConvNorm",
     "ConvNormReLU",
+    "DilatedConv2d",
+    "DoubleConv",
     "DropPath",
     "DualSparseSelectionAttention",
     "FCNHead",
@@ -75,10 +83,13 @@ __all__ = [
     "MultiScaleAggregation",
     "MultiSkip",
     "MultiplicativePyramid",
+    "NearestUpsampleConv",
     "NeighborhoodAttention2d",
     "PatchMerging",
     "PointwiseConv2d",
     "PositionedBlock",
+    "PreActivationBlock",
+    "PreActivationStem",
     "PyramidPooling",
     "PyramidSqueezeAttention",
     "ReparamConv2d",

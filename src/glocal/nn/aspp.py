@@ -1,4 +1,4 @@
-"""Atrous spatial pyramid pooling, as LM-Net's Table 8 compares with (arXiv 2501.03838)."""
+"""Atrous spatial pyramid pooling of ResUNet++ (arXiv 1911.07067) and of LM-Net's Table 8 (arXiv 2501.03838)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glocal.nn.conv_norm import ConvNorm
+from glocal.nn.conv_norm import ConvNorm, fold_norm, require_eval
+from glocal.nn.dilated import DilatedConv2d
 
 __all__ = ["ASPP"]
 
@@ -16,12 +17,14 @@ __all__ = ["ASPP"]
 class ASPP(nn.Module):
     """Dilated 3×3 convolutions side by side with the mean of the map, concatenated and mixed by a 1×1 convolution.
 
-    Differs from DeepLab's: the first branch is 3×3 too, and in the dilated branches the ReLU stands before the norm.
+    Differs from DeepLab's: all branches are 3×3, and in them the ReLU stands before the norm.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of every branch and of the output.
         rates: Dilations.
+        pooled: Whether the mean of the map is a branch, and batch norm and ReLU follow the mixing (LM-Net); or neither
+            (ResUNet++).
 
     Example:
         >>> import torch
@@ -30,23 +33,49 @@ class ASPP(nn.Module):
         torch.Size([2, 16, 16, 13])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, rates: Sequence[int] = (1, 6, 12, 18)) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, rates: Sequence[int] = (1, 6, 12, 18), *, pooled: bool = True
+    ) -> None:
         super().__init__()
         self.branches = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(in_channels, out_channels, 3, padding=rate, dilation=rate),
+                DilatedConv2d(in_channels, out_channels, rate),
                 nn.ReLU(inplace=True),
                 nn.BatchNorm2d(out_channels),
             )
             for rate in rates
         )
-        self.pooled = ConvNorm(nn.Conv2d(in_channels, out_channels, 1))
-        self.fuse = ConvNorm(nn.Conv2d((len(rates) + 1) * out_channels, out_channels, 1))
+        self.pooled = ConvNorm(nn.Conv2d(in_channels, out_channels, 1)) if pooled else None
+        mix = nn.Conv2d((len(rates) + pooled) * out_channels, out_channels, 1)
+        self.fuse = ConvNorm(mix) if pooled else mix
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in, H, W)`` -> ``(N, out, H, W)``."""
+        maps = [branch(x) for branch in self.branches]
+        if self.pooled is None:
+            mixed: Tensor = self.fuse(torch.cat(maps, 1))
+            return mixed
         pooled = F.relu(self.pooled(x.mean((2, 3), keepdim=True))).expand(-1, -1, *x.shape[-2:])
-        return F.relu(self.fuse(torch.cat([*(branch(x) for branch in self.branches), pooled], 1)))
+        return F.relu(self.fuse(torch.cat([*maps, pooled], 1)))
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """Fold the norms of the branches into the mixing behind them, in place; a second call changes nothing.
+
+        Raises:
+            ValueError: The module is in training mode.
+        """
+        if all(isinstance(branch[2], nn.Identity) for branch in self.branches):
+            return
+        require_eval(self)
+        mix = self.fuse if self.pooled is None else self.fuse.conv
+        width = mix.out_channels
+        for i, branch in enumerate(self.branches):
+            weight = mix.weight[:, i * width : (i + 1) * width, 0, 0]
+            gain, offset = fold_norm(weight.new_ones(width, 1, 1, 1), None, branch[2])
+            mix.bias += weight.to(offset) @ offset
+            weight *= gain.flatten()
+            branch[2] = nn.Identity()
