@@ -180,9 +180,13 @@ def test_dropping_is_off_in_evaluation_and_on_in_training() -> None:
     assert found == pytest.approx([0.4 * i / 7 for i in range(8)])
 
 
-def test_what_is_not_to_decay_is_there() -> None:
-    names = [name for name, _ in small().named_parameters()]
-    assert all(name in names for name in PVT.no_weight_decay)
+def test_of_the_large_tensors_the_class_token_alone_does_not_decay() -> None:
+    pytest.importorskip("lightning")
+    from glocal.training.optimizer import parameter_groups
+
+    network = small()
+    _, free = parameter_groups(network, "matrices", 0.05)
+    assert [p.shape for p in free["params"] if p.ndim > 1] == [network.class_token.token.shape]
 
 
 @pytest.mark.parametrize(

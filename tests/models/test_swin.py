@@ -108,9 +108,15 @@ def test_norms_of_the_maps_are_of_the_features_and_the_last_serves_the_classifie
     torch.testing.assert_close(run(network, x), network.head(maps[-1].mean((2, 3))), atol=1e-5, rtol=1e-5)
 
 
-def test_what_is_not_to_decay_is_there() -> None:
-    names = [name for name, _ in small().named_parameters()]
-    assert all(any(name.endswith(f".{last}") for name in names) for last in Swin.no_weight_decay)
+def test_of_the_large_tensors_the_relative_positions_alone_do_not_decay() -> None:
+    pytest.importorskip("lightning")
+    from glocal.training.optimizer import parameter_groups
+
+    _, free = parameter_groups(small(), "matrices", 0.05)
+    tables = [
+        (169, heads) for heads, depth in zip(SMALL["num_heads"], SMALL["depths"], strict=True) for _ in range(depth)
+    ]
+    assert [tuple(p.shape) for p in free["params"] if p.ndim > 1] == tables
 
 
 @pytest.mark.parametrize("merging", ["patch", "spm"])

@@ -114,9 +114,6 @@ class Swin(Network):
         ValueError: An option that is not one of these, or channels that heads or merging cannot split.
     """
 
-    no_weight_decay = ("relative_position_bias_table",)
-    """Parameters that the published training does not decay, besides biases and norms, by the end of their names."""
-
     def __init__(
         self,
         in_channels: int = 3,
@@ -162,6 +159,11 @@ class Swin(Network):
         self.norm = None if stage_norms else nn.LayerNorm(channels[-1])
         self.head = nn.Linear(channels[-1], num_classes)
         _initialise(self)
+
+    @property
+    def no_weight_decay(self) -> tuple[str, ...]:
+        """Parameters that the published training does not decay, besides biases and norms."""
+        return tuple(name for name, _ in self.named_parameters() if name.endswith("relative_position_bias_table"))
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """``(N, in_channels, H, W)`` -> the maps of the four stages, strides 4, 8, 16, 32, channels-last in memory."""
