@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from glocal.cli import COMMANDS, main
+from glocal.models import model_info
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -20,6 +21,8 @@ FAST = {"--train.epochs": "1", "--model": "lmnet_tiny", "--recipe": "quick"}
 
 
 def short(word: str, before: str) -> str:
+    if before == "--model" and model_info(word).task == "classification":
+        return "pvt_nano"
     return FAST.get(before, word)
 
 
