@@ -86,11 +86,13 @@ def evaluate_run(
     run = Path(run)
     get_policy(policy)
     plan = open_plan(run, split, data, preset, output)
+    for note in plan.notes:
+        log.warning("%s", note)
     seen: dict[str, Any] = {"tta": tta, "batch_size": batch_size}
+    predictor: Predictor | Classifier
+    evaluation: Evaluation | ClassificationEvaluation
     if plan.dataset.task == "classification":
         _refuse_what_goes_with_masks(policy=policy, tolerance=tolerance, unit=unit, tiling=tiling)
-        predictor: Predictor | Classifier
-        evaluation: Evaluation | ClassificationEvaluation
         if preset is not None:
             get_classification_preset(preset)
         require_free(plan.folder, overwrite)
@@ -102,13 +104,13 @@ def evaluate_run(
         require_free(plan.folder, overwrite)
         predictor = Predictor.load(run, device=device)
         dataset, notes = _with_classes(plan, predictor)
+        for note in notes:
+            log.warning("%s", note)
         predictions = predictor.predict_many([case.image for case in plan.cases], tiling=tiling, **seen)
         cases = _evaluated(predictions, dataset, plan, resolution, progress)
         evaluation = evaluate(cases, predictor.classes, **measured)
         evaluation = dataclasses.replace(evaluation, notes=(*notes, *evaluation.notes))
     evaluation = dataclasses.replace(evaluation, notes=(*plan.notes, *evaluation.notes))
-    for note in plan.notes:
-        log.warning("%s", note)
     asked = {"split": split, "data": str(plan.dataset.root), "fingerprint": plan.dataset.fingerprint, "tta": tta}
     manifest = {**plan.manifest, "evaluation": {**asked, "tiling": tiling, "device": str(predictor.device)}}
     page: dict[str, Any] = {"title": title_of(run, split, plan.dataset), "manifest": manifest, "history": history(run)}

@@ -92,7 +92,7 @@ def ablation(route: Route, level: int, score: Score) -> Tensor:
             kept[index, :, rows, columns] = 0
         maps = [one.detach().expand(len(some), -1, -1, -1) for one in route.maps]
         maps[level] = chosen.detach() * kept
-        scores = score(route.decode(maps)).double().cpu()
+        scores = score(route.decode(maps)).cpu().double()
         for (rows, columns), fall in zip(some, (whole - scores).tolist(), strict=True):
             pixels = (rows.stop - rows.start) * (columns.stop - columns.start)
             falls[rows, columns] = fall / pixels if abs(fall) > noise else 0
