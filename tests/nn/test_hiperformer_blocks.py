@@ -8,6 +8,7 @@ import torch
 from block_makers import maps
 from torch import nn
 
+import glocal
 import glocal.nn as blocks
 
 SIZES = [(1, 1), (5, 9), (8, 6), (13, 2)]
@@ -57,10 +58,17 @@ def test_patch_merging(size: tuple[int, int]) -> None:
     agree(block(x), naive.patch_merging(block, x))
 
 
-@each_size
-def test_layer_norm_of_maps(size: tuple[int, int]) -> None:
-    norm = shaken(blocks.LayerNorm2d(12))
-    agree(norm(maps(size)), naive.layer_norm_2d(norm, maps(size)))
+@pytest.mark.parametrize("size", [(32, 32), (64, 96)], ids=str)
+def test_the_whole_network(size: tuple[int, int]) -> None:
+    network = shaken(glocal.create_model("hiperformer_tiny", drop_path=0.0).double())
+    x = maps(size, channels=3).double()
+    with torch.no_grad():
+        expected = naive.naive_hiperformer(network, x)
+        assert expected.std() > 1e-3
+        torch.testing.assert_close(network(x), expected, atol=1e-10, rtol=1e-10)
+        torch.testing.assert_close(glocal.deploy(network)(x), expected, atol=1e-10, rtol=1e-10)
+        network.train()
+        torch.testing.assert_close(network(x), naive.naive_hiperformer(network, x), atol=1e-10, rtol=1e-10)
 
 
 # Channel affinity
