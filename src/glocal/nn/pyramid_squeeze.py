@@ -71,4 +71,4 @@ class PyramidSqueezeAttention(nn.Module):
 
 
 _WIDE = 256
-"""Of fewer channels a CPU computes the grouped convolutions 2 to 4 times faster channels-last; of more not, measured."""
+"""Of fewer channels a CPU computes grouped convolutions 2 to 4 times faster channels-last; of more not, measured."""
