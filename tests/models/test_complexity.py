@@ -58,7 +58,7 @@ def test_true_count_has_the_closed_form(name, batch):
         (nn.BatchNorm2d(8), 4 * 8 * PIXELS),
         (nn.BatchNorm2d(8, affine=False), 2 * 8 * PIXELS),
         (nn.Upsample(scale_factor=2, mode="bilinear"), 11 * 4 * 8 * PIXELS),
-        (nn.Upsample(scale_factor=2, mode="nearest"), 0),
+        (nn.Upsample(scale_factor=2, mode="nearest"), 4 * 8 * PIXELS),  # as Attention U-Net's row shows
         (nn.AdaptiveAvgPool2d(1), 8 * (PIXELS + 1)),
         (nn.AvgPool2d(2), 8 * PIXELS // 4),
         (nn.Softmax(dim=1), PIXELS * (3 * 8 - 1)),

@@ -98,10 +98,10 @@ def papers_count(
 
     Its rules: stock layer classes only; a convolution costs output elements × input channels per group × kernel
     elements, also a transposed one (``stride²`` times too much); batch, layer and instance norms cost 4 an element
-    (2 without affine parameters); up-sampling by a module 11 an output element (nearest: 1); adaptive average pooling by
-    a module its window + 1 an output element, other average pooling 1. Functional calls cost nothing: attention
-    products, interpolation, pooling. A layer registered in k places counts k times its parameters and k² times its
-    products. Checked against the figures in the tables of the LM-Net paper.
+    (2 without affine parameters); bilinear up-sampling by a module 11 an output element, nearest 1; adaptive average
+    pooling by a module its window + 1 an output element, other average pooling 1. Functional calls cost nothing:
+    attention products, interpolation, pooling. A layer registered in k places counts k times its parameters and k²
+    times its products. Checked against the figures in the tables of the LM-Net paper.
 
     Args:
         network: Left as it is; a copy on the meta device is run.

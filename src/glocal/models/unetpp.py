@@ -83,6 +83,7 @@ class UNetPlusPlus(UShapedNetwork):
         """Maps of :meth:`encode` -> x(0, 1) … x(0, 4), each ``(N, width, H, W)``."""
         grid = [[x] for x in features]  # x(i, j) at grid[i][j]
         for column in self.nested:
+            assert isinstance(column, nn.ModuleList)
             for level, node in enumerate(column):
                 grid[level].append(node(torch.cat([*grid[level], self.up(grid[level + 1][-1])], 1)))
         return grid[0][1:]
@@ -99,7 +100,7 @@ class UNetPlusPlus(UShapedNetwork):
         Raises:
             ValueError: ``num_classes`` is below 1.
         """
-        self.heads.convs = nn.ModuleList(fresh_head(head, num_classes) for head in self.heads.convs)
+        self.heads.reset(num_classes)
         self.num_classes = num_classes
 
 
@@ -118,6 +119,11 @@ class _Heads(nn.Module):
     def each(self, maps: Sequence[Tensor]) -> list[Tensor]:
         """Logits of every head."""
         return [conv(x) for conv, x in zip(self.convs, maps[-len(self.convs) :], strict=True)]
+
+    def reset(self, num_classes: int) -> None:
+        """Make every head anew, with ``num_classes`` outputs."""
+        old = [conv for conv in self.convs if isinstance(conv, nn.Conv2d)]
+        self.convs = nn.ModuleList(fresh_head(conv, num_classes) for conv in old)
 
     def merge(self) -> None:
         """Drop all heads but the last, which only training needs."""

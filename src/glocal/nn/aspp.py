@@ -47,7 +47,7 @@ class ASPP(nn.Module):
         )
         self.pooled = ConvNorm(nn.Conv2d(in_channels, out_channels, 1)) if pooled else None
         mix = nn.Conv2d((len(rates) + pooled) * out_channels, out_channels, 1)
-        self.fuse = ConvNorm(mix) if pooled else mix
+        self.fuse: ConvNorm | nn.Conv2d = ConvNorm(mix) if pooled else mix
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight)
@@ -68,14 +68,17 @@ class ASPP(nn.Module):
         Raises:
             ValueError: The module is in training mode.
         """
-        if all(isinstance(branch[2], nn.Identity) for branch in self.branches):
-            return
-        require_eval(self)
-        mix = self.fuse if self.pooled is None else self.fuse.conv
+        mix = self.fuse.conv if isinstance(self.fuse, ConvNorm) else self.fuse
+        assert mix.bias is not None
         width = mix.out_channels
         for i, branch in enumerate(self.branches):
+            assert isinstance(branch, nn.Sequential)
+            norm = branch[2]
+            if not isinstance(norm, nn.BatchNorm2d):
+                return
+            require_eval(self)
             weight = mix.weight[:, i * width : (i + 1) * width, 0, 0]
-            gain, offset = fold_norm(weight.new_ones(width, 1, 1, 1), None, branch[2])
+            gain, offset = fold_norm(weight.new_ones(width, 1, 1, 1), None, norm)
             mix.bias += weight.to(offset) @ offset
             weight *= gain.flatten()
             branch[2] = nn.Identity()

@@ -33,7 +33,7 @@ CONV_NORM_PAIRS: Rules = [*conv_norm("0", "1", "first"), *conv_norm("3", "4", "s
 def family(
     name: str,
     rules: Rules,
-    marks: Callable[[str], bool],
+    mark: str,
     arguments: Callable[[Mapping[str, Tensor]], dict[str, Any]],
     components: Mapping[str, Callable[[Record], Component]],
     variant: Callable[[Mapping[str, Any]], str] | None = None,
@@ -43,7 +43,7 @@ def family(
     Args:
         name: The family, and the registered network unless ``variant`` tells another from the arguments.
         rules: Published tensor names to ours.
-        marks: Whether a name is one that only this network has.
+        mark: Pattern of how names begin that only this network has.
         arguments: What the tensors imply.
         components: Its modules in golden cases.
         variant: Arguments -> registered network.
@@ -57,7 +57,7 @@ def family(
         }
         return Converted(name, variant(told) if variant else name, told, ours, ignored, unexpected)
 
-    return System(name, lambda state: any(map(marks, state)), convert, components)
+    return System(name, lambda state: any(re.match(mark, key) for key in state), convert, components)
 
 
 def _sizes(stem: Tensor, head: Tensor, width: int) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def _unet_arguments(state: Mapping[str, Tensor]) -> dict[str, Any]:
 _UNET_SYSTEM = family(
     "unet",
     _UNET,
-    re.compile(r"down\d\.maxpool_conv\.").match,
+    r"down\d\.maxpool_conv\.",
     _unet_arguments,
     {"UNet": _network(UNet, _UNET, {"n_channels": "in_channels", "n_classes": "num_classes", "bilinear": "bilinear"})},
     lambda told: "unet_bilinear" if told.get("bilinear") else "unet",
@@ -130,7 +130,7 @@ _ATTENTION_UNET: Rules = [
 _ATTENTION_UNET_SYSTEM = family(
     "attention_unet",
     _ATTENTION_UNET,
-    re.compile(r"Att\d\.W_[gx]\.").match,
+    r"Att\d\.W_[gx]\.",
     lambda state: _sizes(state["Conv1.conv.0.weight"], state["Conv_1x1.weight"], 64),
     {"AttentionUNet": _network(AttentionUNet, _ATTENTION_UNET, {"img_ch": "in_channels", "output_ch": "num_classes"})},
 )
@@ -174,7 +174,7 @@ def _unetpp(record: Record) -> Component:
 _UNETPP_SYSTEM = family(
     "unetpp",
     _UNETPP,
-    re.compile(r"conv\d_\d\.conv1\.").match,
+    r"conv\d_\d\.conv1\.",
     _unetpp_arguments,
     {"UNetPlusPlus": _unetpp},
     lambda told: "unetpp_ds" if told.get("deep_supervision") else "unetpp",
@@ -251,14 +251,14 @@ def _with_sigmoid(make: Callable[..., Network], rules: Rules) -> Callable[[Recor
 _RESUNET_SYSTEM = family(
     "resunet",
     _RESUNET,
-    re.compile(r"residual_conv_\d\.conv_block\.").match,
+    r"residual_conv_\d\.conv_block\.",
     lambda state: _sizes(state["input_layer.0.weight"], state["output_layer.0.weight"], 64),
     {"ResUNet": _with_sigmoid(ResUNet, _RESUNET)},
 )
 _RESUNETPP_SYSTEM = family(
     "resunetpp",
     _RESUNETPP,
-    re.compile(r"aspp_bridge\.aspp_block\d\.").match,
+    r"aspp_bridge\.aspp_block\d\.",
     lambda state: _sizes(state["input_layer.0.weight"], state["output_layer.0.weight"], 32),
     {"ResUNetPlusPlus": _with_sigmoid(ResUNetPlusPlus, _RESUNETPP)},
 )
