@@ -111,6 +111,17 @@ def test_a_stray_table_beside_class_folders_does_no_harm(tmp_path: Path) -> None
     assert any("notes.csv" in note for note in dataset.notes)
 
 
+@pytest.mark.parametrize("name", ["cases.csv", "facts.csv"])
+@pytest.mark.parametrize("columns", ["image,female\nx/1,1\ny/2,0\n", "image,female,smoker\nx/1,1,0\ny/2,0,1\nz,1,1\n"])
+def test_columns_of_ones_beside_class_folders_are_facts_and_not_classes(
+    tmp_path: Path, name: str, columns: str
+) -> None:
+    root = images(tmp_path, "x/1.png", "y/2.png")
+    (root / name).write_text(columns)
+    dataset = open_dataset(root)
+    assert (dataset.classes, labels(dataset), dataset.multi_label) == (("x", "y"), {"1": 0, "2": 1}, False)
+
+
 def test_masks_and_classes_serve_both_tasks(tmp_path: Path) -> None:
     root = images(tmp_path, "images/a.png", "images/b.png", "masks/a.png", "masks/b.png")
     for mask in (root / "masks").iterdir():

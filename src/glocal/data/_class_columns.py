@@ -26,17 +26,23 @@ class Classes:
     note: str
 
 
-def classes_of(table: Table) -> Classes | None:
+def classes_of(table: Table, columns: bool = True) -> Classes | None:
     """The classes a table gives, or None if it gives none.
 
     * One column (``label``, ``class``, …) with a name or number: one class an image. Names separated by ``|`` or ``;``
       in any cell: several, and an empty cell is an image without any.
     * Without it, columns of 0 and 1: a class each. Where every row has exactly one 1: one class an image.
 
+    Args:
+        table: The table.
+        columns: Whether columns of 0 and 1 count.
+
     Raises:
         UserError: An empty or wrong cell, or a single column of 0 and 1; names its line.
     """
-    return _one_column(table) if table.stratum is not None else _columns_of_ones(table)
+    if table.stratum is not None:
+        return _one_column(table)
+    return _columns_of_ones(table) if columns else None
 
 
 def _one_column(table: Table) -> Classes | None:

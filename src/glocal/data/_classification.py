@@ -13,17 +13,22 @@ from glocal.data.cases import Case, Dataset, Problem
 from glocal.data.encoding import Declared
 from glocal.errors import UserError, counted, nearest
 
-__all__ = ["classification_set", "find_classes", "names_classes"]
+__all__ = ["classification_set", "drafts_by_folder", "find_classes", "names_classes"]
 
 
-def find_classes(root: Path, files: list[File], table: Table | None, undecided: list[str]) -> Found:
-    """Images whose class the table says, if there is one, or the first folder."""
-    drafts: list[Draft] = []
-    notes: list[str] = []
+def drafts_by_folder(files: list[File]) -> list[Draft]:
+    """Images with the folders that are neither parts of a split nor mere ``images``; the first may be the class."""
+    drafts = []
     for file in files:
         split = next((part for folder in file.folders if (part := split_named(folder))), None)
         rest = tuple(f for f in file.folders if split_named(f) is None and f.lower() not in ("images", "image", "imgs"))
         drafts.append(Draft(file, rest, stratum=rest[0] if rest else None, split=split))
+    return drafts
+
+
+def find_classes(root: Path, drafts: list[Draft], table: Table | None, undecided: list[str]) -> Found:
+    """Images whose class the table says, if there is one, or the first folder."""
+    notes: list[str] = []
     if table is not None:
         return Found(f"classes from {table.path.name}", drafts, notes)
     if any(len(draft.rest) > 1 for draft in drafts):
@@ -44,8 +49,9 @@ def find_classes(root: Path, files: list[File], table: Table | None, undecided: 
     role = place((root.name,)).role
     hint = f"did you mean the folder above, {root.resolve().parent}? Otherwise " if role else ""
     raise UserError(
-        f"{root}: {counted(len(files), 'image')}, but no masks and fewer than two folders that could be classes; {hint}"
-        "put images into images/ and masks into masks/, or the images of each class into a folder of its own"
+        f"{root}: {counted(len(drafts), 'image')}, but no masks and fewer than two folders that could be classes; "
+        f"{hint}put images into images/ and masks into masks/, or the images of each class into a folder of its own, or "
+        "add labels.csv with columns 'image' and 'label'"
     )
 
 

@@ -13,9 +13,10 @@ from glocal.data._tree import Part, split_named
 from glocal.errors import UserError, counted
 from glocal.files import read_text
 
-__all__ = ["CASES", "Row", "Table", "find_table", "read_table"]
+__all__ = ["CASES", "LABELS", "Row", "Table", "find_table", "read_table"]
 
 CASES = "cases.csv"
+LABELS = "labels.csv"
 
 _IDS = (
     *("id", "file", "case", "case_id", "filename", "file_name", "image", "image_id", "name"),
@@ -127,7 +128,7 @@ def find_table(root: Path, beside: Path, *, labels: bool) -> tuple[Table | None,
         UserError: As :func:`read_table`.
     """
     folders = dict.fromkeys((root, beside))
-    for name in (CASES, "labels.csv") if labels else (CASES,):
+    for name in (CASES, LABELS) if labels else (CASES,):
         for folder in folders:
             if (folder / name).exists() or (folder / name).is_symlink():
                 return read_table(folder / name), []

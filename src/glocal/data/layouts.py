@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal
 
 from glocal.data._class_columns import classes_of
-from glocal.data._classification import classification_set, find_classes, names_classes
+from glocal.data._classification import classification_set, drafts_by_folder, find_classes, names_classes
 from glocal.data._drafts import Draft, Found, apply_table
 from glocal.data._names import IMAGE_CLASSES, group_rule, patient_folder
 from glocal.data._pairs import pair_by_folder, pair_by_suffix
-from glocal.data._table import CASES, Table, find_table
+from glocal.data._table import CASES, LABELS, Table, find_table
 from glocal.data._tree import File, Listing, list_files, natural
 from glocal.data.cases import Case, Dataset, Task
 from glocal.data.encoding import Declared, Encoding, read_classes
@@ -67,13 +67,17 @@ def open_dataset(
         )
     is_segmentation = found is not None and task != "classification"
     table, undecided = find_table(root, beside, labels=not is_segmentation)
-    classes = classes_of(table) if table is not None and not is_segmentation else None
+    drafts = drafts_by_folder(files) if found is None else found.drafts
+    by_folder = len({draft.stratum for draft in drafts if draft.stratum}) >= 2
+    classes = None
+    if table is not None and not is_segmentation:  # beside class folders columns of 0 and 1 may be anything
+        classes = classes_of(table, columns=table.path.name == LABELS or not by_folder)
     if found is not None and task == "classification":
         declared = declared if declared is not None and names_classes(found, classes, declared) else None
     if found is None:
-        found = find_classes(root, files, table if classes is not None else None, undecided)
+        found = find_classes(root, drafts, table if classes is not None else None, undecided)
         if classes is not None and table is not None and table.path.name != CASES:
-            found.complete = True
+            found.complete = table.path.name == LABELS or not by_folder
     found.notes += _left_out(listing, table)
     apply_table(found, table, classes)
     _name(found)
