@@ -50,8 +50,8 @@ def find_classes(root: Path, drafts: list[Draft], table: Table | None, undecided
     hint = f"did you mean the folder above, {root.resolve().parent}? Otherwise " if role else ""
     raise UserError(
         f"{root}: {counted(len(drafts), 'image')}, but no masks and fewer than two folders that could be classes; "
-        f"{hint}put images into images/ and masks into masks/, or the images of each class into a folder of its own, or "
-        "add labels.csv with columns 'image' and 'label'"
+        f"{hint}put images into images/ and masks into masks/, or the images of each class into a folder of its own, "
+        "or add labels.csv with columns 'image' and 'label'"
     )
 
 
