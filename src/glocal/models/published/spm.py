@@ -117,7 +117,7 @@ def _convert(state: Mapping[str, Tensor]) -> Converted:
     ours, ignored, unexpected = renamed(state, _rename(PVT_NETWORK))
     ours = {name: t.flatten(1) if name.endswith("msa.project.weight") else t for name, t in ours.items()}
     name = f"pvt_{variant or 'tiny'}" + ("_spm" if spm else "")
-    return Converted("pvt", name, arguments, ours, ignored, unexpected, tuple(notes))
+    return Converted("spm", name, arguments, ours, ignored, unexpected, tuple(notes))
 
 
 def _depth(state: Mapping[str, Tensor], stage: int) -> int:
