@@ -123,7 +123,7 @@ def test_logits_are_enlarged_as_published() -> None:
     network = busy(glocal.create_model("semantic_fpn_nano"))
     x = torch.rand(1, 3, 64, 96)
     with torch.inference_mode():
-        coarse = network.head(network.neck(network.backbone.forward_features(x)))
+        coarse = network.head(network.neck(network.backbone(x)))
         assert coarse.shape == (1, 2, 16, 24)
         expected = nn.functional.interpolate(coarse, scale_factor=4, mode="bilinear", align_corners=False)
         torch.testing.assert_close(network(x), expected)
@@ -205,7 +205,7 @@ def test_a_checkpoint_of_mmsegmentation_loads(name: str, make, tmp_path: Path) -
     network = glocal.create_model(name, weights=path).eval()
     assert network.num_classes == 5
     assert torch.equal(network.head.classifier.conv.weight, tensors["decode_head.conv_seg.weight"])
-    assert torch.equal(network.backbone.stages[0].position, tensors["backbone.pos_embed1"])
+    assert torch.equal(network.backbone.network.stages[0].position, tensors["backbone.pos_embed1"])
     if name == "semantic_fpn":
         last = tensors["decode_head.scale_heads.3.4.bn.running_mean"]
         assert torch.equal(network.head.levels[3][2].norm.running_mean, last)

@@ -123,8 +123,8 @@ def test_classifiers_fill_the_backbone_of_any_dense_network(checkpoint, caplog):
         network = glocal.create_model(
             "semantic_fpn", backbone="swin_nano", backbone_args=SWIN, weights=checkpoint, strict=False
         )
-    assert torch.equal(network.backbone.encoder.embed.weight, official["patch_embed.proj.weight"])
-    assert "backbone of semantic_fpn" in caplog.text
+    assert torch.equal(network.backbone.network.encoder.embed.weight, official["patch_embed.proj.weight"])
+    assert "backbone.network of semantic_fpn" in caplog.text
 
 
 def test_a_network_without_such_a_part_refuses_them(checkpoint):

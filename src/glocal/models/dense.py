@@ -77,11 +77,11 @@ class BackboneNetwork(SegmentationNetwork):
         super().__init__()
         self.in_channels = in_channels
         self.num_classes = num_classes
-        self.backbone = make_backbone(backbone, backbone_args, in_channels).network
-        self.pretrained_parts = {registry.model_info(backbone).family: PretrainedPart("", "backbone.")}
+        self.backbone = make_backbone(backbone, backbone_args, in_channels)
+        self.pretrained_parts = {registry.model_info(backbone).family: PretrainedPart("", "backbone.network.")}
         self.feature_info = self.backbone.feature_info
-        self.padding = self.backbone.padding
-        self.grid = math.lcm(self.backbone.grid, self.feature_info[-1].stride)
+        self.padding = self.backbone.network.padding
+        self.grid = math.lcm(self.backbone.network.grid, self.feature_info[-1].stride)
 
     @abstractmethod
     def classify(self, features: Sequence[Tensor]) -> Tensor:
@@ -89,7 +89,8 @@ class BackboneNetwork(SegmentationNetwork):
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """``(N, in_channels, H, W)`` -> the maps of the backbone, finest first."""
-        return self.backbone.forward_features(x)
+        maps: list[Tensor] = self.backbone(x)
+        return maps
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Maps of the backbone -> logits ``(N, num_classes, H, W)`` of the padded image."""

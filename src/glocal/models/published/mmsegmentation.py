@@ -64,7 +64,7 @@ def _convert(state: Mapping[str, Tensor]) -> Converted:
         name,
         name,
         arguments,
-        {**{f"backbone.{name}": tensor for name, tensor in backbone.state.items()}, **ours},
+        {**{f"backbone.network.{name}": tensor for name, tensor in backbone.state.items()}, **ours},
         (*(f"backbone.{name}" for name in backbone.ignored), *ignored),
         {**{f"backbone.{name}": tensor for name, tensor in backbone.unexpected.items()}, **unexpected},
         backbone.notes,
