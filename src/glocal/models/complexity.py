@@ -2,13 +2,15 @@
 
 Everything here runs on the meta device: shapes are propagated, nothing is computed, no memory is taken.
 
-Two conventions let a module speak for itself. Each is a method called with the positional inputs of ``forward`` and its
-output, and its answer replaces whatever is counted inside the module:
+Conventions let a module speak for itself. Two are methods called with the positional inputs of ``forward`` and its
+output, whose answer replaces whatever is counted inside the module:
 
 * ``true_macs(inputs, output) -> int`` where the function needs fewer products than the operations that compute it
   (tiled attention), or needs products that are no matrix product (attention by shifts);
 * ``published_macs(inputs, output) -> int`` where the papers' counter, applied to the published module, sees other
   layers than ours has (a linear layer written as a matrix product, say). Of its parameters those in stock layers count.
+
+And ``published_places``, a number, says in how many places the published code registers what is registered once here.
 """
 
 from __future__ import annotations
@@ -230,7 +232,8 @@ def _counted(module: nn.Module) -> Iterator[nn.Module]:
         yield module
         return
     for child in module.children():
-        yield from _counted(child)
+        for _ in range(getattr(child, "published_places", 1)):
+            yield from _counted(child)
 
 
 _Rule = Callable[[Any, Tensor, Tensor], int]

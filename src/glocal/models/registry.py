@@ -32,11 +32,15 @@ Task = Literal["segmentation", "classification"]
 
 _NETWORK_FILES = (
     "attention_unet",
+    "deeplab",
     "dssaunet",
+    "fcn",
     "hifuse",
     "hiperformer",
     "lmnet",
+    "mobilenet",
     "pvt",
+    "resnet",
     "resunet",
     "resunetpp",
     "semantic_fpn",

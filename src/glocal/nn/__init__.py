@@ -6,6 +6,7 @@ from glocal.nn.attention_gate import GroupedAttentionGate
 from glocal.nn.channel_affinity import ChannelAffinity
 from glocal.nn.conv_norm import ConvNorm
 from glocal.nn.conv_norm_relu import ConvNormReLU
+from glocal.nn.deeplab import AtrousPyramid
 from glocal.nn.dilated import DilatedConv2d
 from glocal.nn.double_conv import DoubleConv
 from glocal.nn.drop_path import DropPath, drop_path_rates
@@ -23,6 +24,7 @@ from glocal.nn.level_fusion import LevelFusion
 from glocal.nn.local_block import ConvNeXtBlock, LocalBlock
 from glocal.nn.locally_enhanced import LocallyEnhancedAttention, PositionedBlock
 from glocal.nn.mlp import Mlp
+from glocal.nn.mobilenet import InvertedResidual, MobileNetV2Encoder
 from glocal.nn.multi_branch import MultiBranchBlock
 from glocal.nn.multi_skip import MultiSkip
 from glocal.nn.multiplicative_pyramid import MultiplicativePyramid
@@ -34,6 +36,7 @@ from glocal.nn.pyramid import pyramid_pool
 from glocal.nn.pyramid_pooling import PyramidPooling
 from glocal.nn.pyramid_squeeze import PyramidSqueezeAttention
 from glocal.nn.reparam import BRANCHES, Branch, ReparamConv2d
+from glocal.nn.resnet import Bottleneck, ResNetEncoder
 from glocal.nn.retinanet_head import RetinaNetHead
 from glocal.nn.semantic_fpn import SemanticFPNHead
 from glocal.nn.spatial_bottleneck import SpatialBottleneckGate
@@ -54,6 +57,8 @@ __all__ = [
     "BRANCHES",
     "HFF",
     "AdditiveAttentionGate",
+    "AtrousPyramid",
+    "Bottleneck",
     "BottleneckHFF",
     "Branch",
     "ChannelAffinity",
@@ -72,6 +77,7 @@ __all__ = [
     "GlobalFeatureTransformer",
     "GroupedAttentionGate",
     "GuidedLocalEnhancement",
+    "InvertedResidual",
     "InvertedResidualMlp",
     "LayerNorm2d",
     "LevelFusion",
@@ -79,6 +85,7 @@ __all__ = [
     "LocalFeatureTransformer",
     "LocallyEnhancedAttention",
     "Mlp",
+    "MobileNetV2Encoder",
     "MultiBranchBlock",
     "MultiScaleAggregation",
     "MultiSkip",
@@ -93,6 +100,7 @@ __all__ = [
     "PyramidPooling",
     "PyramidSqueezeAttention",
     "ReparamConv2d",
+    "ResNetEncoder",
     "RetinaNetHead",
     "SemanticFPNHead",
     "SpatialBottleneckGate",

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from glocal.models.published.baselines import cnn
+from glocal.models.published.baselines import backbones, cnn
 from glocal.models.published.system import Component, Record, System
 
 __all__ = ["COMPONENTS", "SYSTEMS"]
 
-SYSTEMS: tuple[System, ...] = (*cnn.SYSTEMS,)
+SYSTEMS: tuple[System, ...] = (
+    *cnn.SYSTEMS,
+    *backbones.SYSTEMS,
+)
 
 COMPONENTS: Mapping[str, Callable[[Record], Component]] = {
     name: make for system in SYSTEMS for name, make in system.components.items()

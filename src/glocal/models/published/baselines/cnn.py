@@ -2,62 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from glocal.models.attention_unet import AttentionUNet
 from glocal.models.network import Network
-from glocal.models.published.system import Component, Converted, Record, Rules, System, apply_rules, renamed, within
+from glocal.models.published.baselines.names import conv_norm, family, network
+from glocal.models.published.system import Component, Record, Rules, System, apply_rules, within
 from glocal.models.resunet import ResUNet
 from glocal.models.resunetpp import ResUNetPlusPlus
 from glocal.models.unet import UNet
 from glocal.models.unetpp import UNetPlusPlus
 
-__all__ = ["CONV_NORM_PAIRS", "SYSTEMS", "conv_norm", "family"]
+__all__ = ["SYSTEMS"]
 
 
-def conv_norm(conv: str, norm: str, ours: str) -> Rules:
-    """The rules of a convolution and its batch norm, published under two names, which are one ``ConvNorm`` here."""
-    return [*within(conv, f"{ours}.conv", _AS_IT_IS), *within(norm, f"{ours}.norm", _AS_IT_IS)]
-
-
-_AS_IT_IS: Rules = [(r"(.+)", r"\1")]
-CONV_NORM_PAIRS: Rules = [*conv_norm("0", "1", "first"), *conv_norm("3", "4", "second")]
+_PAIRS: Rules = [*conv_norm("0", "1", "first"), *conv_norm("3", "4", "second")]
 """Twice convolution, norm, ReLU in one list."""
-
-
-def family(
-    name: str,
-    rules: Rules,
-    mark: str,
-    arguments: Callable[[Mapping[str, Tensor]], dict[str, Any]],
-    components: Mapping[str, Callable[[Record], Component]],
-    variant: Callable[[Mapping[str, Any]], str] | None = None,
-) -> System:
-    """The system of one network.
-
-    Args:
-        name: The family, and the registered network unless ``variant`` tells another from the arguments.
-        rules: Published tensor names to ours.
-        mark: Pattern of how names begin that only this network has.
-        arguments: What the tensors imply.
-        components: Its modules in golden cases.
-        variant: Arguments -> registered network.
-    """
-
-    def convert(state: Mapping[str, Tensor]) -> Converted:
-        told = arguments(state)
-        ours, ignored, unexpected = renamed(state, partial(apply_rules, rules=rules))
-        ours = {
-            key: t[..., None, None] if re.search(r"squeeze\.fc[12]\.weight$", key) else t for key, t in ours.items()
-        }
-        return Converted(name, variant(told) if variant else name, told, ours, ignored, unexpected)
-
-    return System(name, lambda state: any(re.match(mark, key) for key in state), convert, components)
 
 
 def _sizes(stem: Tensor, head: Tensor, width: int) -> dict[str, Any]:
@@ -69,24 +32,12 @@ def _sizes(stem: Tensor, head: Tensor, width: int) -> dict[str, Any]:
     }
 
 
-def _network(make: Callable[..., Network], rules: Rules, arguments: Mapping[str, str], **fixed: Any) -> Any:
-    """A component that is a whole network; ``arguments``: theirs -> ours."""
-
-    def build(record: Record) -> Component:
-        given = {
-            ours: record["arguments"][theirs] for theirs, ours in arguments.items() if theirs in record["arguments"]
-        }
-        return Component(make(**{**fixed, **given}), partial(apply_rules, rules=rules))
-
-    return build
-
-
 # U-Net (milesial)
 
 _UNET: Rules = [
-    *within("inc.double_conv", "encoder.0", CONV_NORM_PAIRS),
-    *(r for i in range(1, 5) for r in within(f"down{i}.maxpool_conv.1.double_conv", f"encoder.{i}", CONV_NORM_PAIRS)),
-    *(r for i in range(4) for r in within(f"up{i + 1}.conv.double_conv", f"decoder.{i}.conv", CONV_NORM_PAIRS)),
+    *within("inc.double_conv", "encoder.0", _PAIRS),
+    *(r for i in range(1, 5) for r in within(f"down{i}.maxpool_conv.1.double_conv", f"encoder.{i}", _PAIRS)),
+    *(r for i in range(4) for r in within(f"up{i + 1}.conv.double_conv", f"decoder.{i}.conv", _PAIRS)),
     *((rf"up{i + 1}\.up\.(.+)", rf"decoder.{i}.up.\1") for i in range(4)),
     (r"outc\.conv\.(.+)", r"head.\1"),
 ]
@@ -102,7 +53,7 @@ _UNET_SYSTEM = family(
     _UNET,
     r"down\d\.maxpool_conv\.",
     _unet_arguments,
-    {"UNet": _network(UNet, _UNET, {"n_channels": "in_channels", "n_classes": "num_classes", "bilinear": "bilinear"})},
+    {"UNet": network(UNet, _UNET, {"n_channels": "in_channels", "n_classes": "num_classes", "bilinear": "bilinear"})},
     lambda told: "unet_bilinear" if told.get("bilinear") else "unet",
 )
 
@@ -114,14 +65,14 @@ _GATE: Rules = [
     *conv_norm("psi.0", "psi.1", "gate"),
 ]
 _ATTENTION_UNET: Rules = [
-    *(r for i in range(5) for r in within(f"Conv{i + 1}.conv", f"encoder.{i}", CONV_NORM_PAIRS)),
+    *(r for i in range(5) for r in within(f"Conv{i + 1}.conv", f"encoder.{i}", _PAIRS)),
     *(
         rule
         for i in range(4)
         for rule in (
             *within(f"Up{5 - i}.up", f"decoder.{i}.up", conv_norm("1", "2", "layer")),
             *within(f"Att{5 - i}", f"decoder.{i}.gate", _GATE),
-            *within(f"Up_conv{5 - i}.conv", f"decoder.{i}.conv", CONV_NORM_PAIRS),
+            *within(f"Up_conv{5 - i}.conv", f"decoder.{i}.conv", _PAIRS),
         )
     ),
     (r"Conv_1x1\.(.+)", r"head.\1"),
@@ -132,7 +83,7 @@ _ATTENTION_UNET_SYSTEM = family(
     _ATTENTION_UNET,
     r"Att\d\.W_[gx]\.",
     lambda state: _sizes(state["Conv1.conv.0.weight"], state["Conv_1x1.weight"], 64),
-    {"AttentionUNet": _network(AttentionUNet, _ATTENTION_UNET, {"img_ch": "in_channels", "output_ch": "num_classes"})},
+    {"AttentionUNet": network(AttentionUNet, _ATTENTION_UNET, {"img_ch": "in_channels", "output_ch": "num_classes"})},
 )
 
 # U-Net++ (4uiiurz1)
