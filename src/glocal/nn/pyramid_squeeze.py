@@ -65,9 +65,9 @@ class PyramidSqueezeAttention(nn.Module):
         if x.device.type == "cpu" and x.shape[1] < _WIDE:
             x = x.contiguous(memory_format=torch.channels_last)
         maps = torch.cat([conv(x) for conv in reversed(self.convs)], 1)
-        pooled = maps.mean((2, 3)).reshape(len(x), len(self.convs), -1)  # a vector for each scale
+        pooled = maps.mean((2, 3)).reshape(-1, len(self.convs), self.squeeze.in_features)  # a vector for each scale
         scores = torch.sigmoid(self.excite(F.relu(self.squeeze(pooled))))
-        return maps * scores.softmax(1).reshape(len(x), -1, 1, 1)
+        return maps * scores.softmax(1).flatten(1)[..., None, None]
 
 
 _WIDE = 256
