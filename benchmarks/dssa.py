@@ -3,7 +3,7 @@
 The published form, as the tests write it (``tests/nn/naive_dssa.py``), expands keys and values to one copy a query
 region and gathers the kept values a query. Bars, from the specification: forward and backward of the block at batch 2
 4.3, 3.6 and 3 times faster at 96, 192 and 384 channels; a training step of DSSAU-Net at 256×256, batch 2, 2.7 times.
-Times are CPU time of one thread, so that other work on the machine disturbs them little; memory is what a first forward
+In the networks only the attention differs. Times are CPU time of one thread; memory is what a first forward
 and backward adds to the peak of a process of its own. ``--large`` adds training steps at 512×512, which take minutes.
 """
 

@@ -12,7 +12,6 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -155,7 +154,7 @@ class _FuseLevels(ConvNorm):
             for x, weight in zip(maps, self.conv.weight.chunk(len(maps), 1), strict=True)
         ]
         assert self.conv.bias is not None
-        x = torch.stack(parts).sum(0) + self.conv.bias[:, None, None]
+        x = sum(parts[1:], parts[0]) + self.conv.bias[:, None, None]
         return x if self.norm is None else self.norm(x)
 
 

@@ -114,13 +114,10 @@ def _convert(state: Mapping[str, Tensor]) -> Converted:
         notes = ("these are weights of the encoder alone",)
         return Converted("dssaunet", "dssaunet", _encoder_told(state), _as_linear(ours), ignored, unexpected, notes)
     state = _one_decoder(state)
-    head = state["cls_seg.0.weight"]
-    arguments = {
-        **_encoder_told(state),
-        "num_classes": head.shape[0],
-        "decoder_width": head.shape[1],
-        "decoder_depths": _depths("Decoder", state),
-    }
+    head, depths = state["cls_seg.0.weight"], _depths("Decoder", state)
+    arguments = {**_encoder_told(state), "num_classes": head.shape[0], "decoder_width": head.shape[1]}
+    if depths != arguments["depths"]:
+        arguments["decoder_depths"] = depths
     ours, ignored, unexpected = renamed(state, _rename(_NETWORK))
     return Converted("dssaunet", "dssaunet", arguments, _as_linear(ours), ignored, unexpected)
 
