@@ -7,10 +7,20 @@ from contract import NetworkContract, RecordContract
 
 import glocal
 
+
+def but_idle_biases(self, names):
+    """Without the biases of convolutions that a batch norm follows: rounding decides whether their gradient is 0."""
+    return [name for name in names if not name.endswith("conv.bias")]
+
+
 ATTRIBUTES = {
+    "attention_unet": {"without_gradient": but_idle_biases},
     "dssaunet": {"size": (256, 32), "selects": True},
     "lmnet": {"size": (32, 48)},
+    "resunet": {"without_gradient": but_idle_biases},
+    "resunetpp": {"without_gradient": but_idle_biases},
     "star_dssaunet": {"size": (256, 32), "selects": True, "open_gates": True},
+    "unetpp": {"without_gradient": but_idle_biases},
 }
 """Family -> attributes of :class:`NetworkContract` that differ for it."""
 

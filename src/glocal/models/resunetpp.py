@@ -35,7 +35,7 @@ _RATES = (6, 12, 18)
         "resunetpp_tiny",
         "resunetpp",
         "ResUNet++ of a quarter of the width, for small machines and demonstrations",
-        (909_501, 4_434_297_008),
+        (909_549, 4_434_297_056),
         {1: 8, 2: 16, 4: 32, 8: 64},
         _PAPER,
         {"width": 8},
@@ -89,7 +89,7 @@ class _Down(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.squeeze = SqueezeExcitation(in_channels, min(16, in_channels), bias=False, gate="sigmoid")
+        self.squeeze = SqueezeExcitation(in_channels, min(16, max(1, in_channels // 2)), bias=False, gate="sigmoid")
         self.block = PreActivationBlock(in_channels, out_channels, stride=2)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from glocal.models.attention_unet import AttentionUNet
 from glocal.models.network import Network
-from glocal.models.published.baselines.names import conv_norm, family, network
+from glocal.models.published.baselines.names import CONV_NORM_PAIRS, conv_norm, family, network
 from glocal.models.published.system import Component, Record, Rules, System, apply_rules, within
 from glocal.models.resunet import ResUNet
 from glocal.models.resunetpp import ResUNetPlusPlus
@@ -17,10 +17,6 @@ from glocal.models.unet import UNet
 from glocal.models.unetpp import UNetPlusPlus
 
 __all__ = ["SYSTEMS"]
-
-
-_PAIRS: Rules = [*conv_norm("0", "1", "first"), *conv_norm("3", "4", "second")]
-"""Twice convolution, norm, ReLU in one list."""
 
 
 def _sizes(stem: Tensor, head: Tensor, width: int) -> dict[str, Any]:
@@ -35,9 +31,9 @@ def _sizes(stem: Tensor, head: Tensor, width: int) -> dict[str, Any]:
 # U-Net (milesial)
 
 _UNET: Rules = [
-    *within("inc.double_conv", "encoder.0", _PAIRS),
-    *(r for i in range(1, 5) for r in within(f"down{i}.maxpool_conv.1.double_conv", f"encoder.{i}", _PAIRS)),
-    *(r for i in range(4) for r in within(f"up{i + 1}.conv.double_conv", f"decoder.{i}.conv", _PAIRS)),
+    *within("inc.double_conv", "encoder.0", CONV_NORM_PAIRS),
+    *(r for i in range(1, 5) for r in within(f"down{i}.maxpool_conv.1.double_conv", f"encoder.{i}", CONV_NORM_PAIRS)),
+    *(r for i in range(4) for r in within(f"up{i + 1}.conv.double_conv", f"decoder.{i}.conv", CONV_NORM_PAIRS)),
     *((rf"up{i + 1}\.up\.(.+)", rf"decoder.{i}.up.\1") for i in range(4)),
     (r"outc\.conv\.(.+)", r"head.\1"),
 ]
@@ -65,14 +61,14 @@ _GATE: Rules = [
     *conv_norm("psi.0", "psi.1", "gate"),
 ]
 _ATTENTION_UNET: Rules = [
-    *(r for i in range(5) for r in within(f"Conv{i + 1}.conv", f"encoder.{i}", _PAIRS)),
+    *(r for i in range(5) for r in within(f"Conv{i + 1}.conv", f"encoder.{i}", CONV_NORM_PAIRS)),
     *(
         rule
         for i in range(4)
         for rule in (
             *within(f"Up{5 - i}.up", f"decoder.{i}.up", conv_norm("1", "2", "layer")),
             *within(f"Att{5 - i}", f"decoder.{i}.gate", _GATE),
-            *within(f"Up_conv{5 - i}.conv", f"decoder.{i}.conv", _PAIRS),
+            *within(f"Up_conv{5 - i}.conv", f"decoder.{i}.conv", CONV_NORM_PAIRS),
         )
     ),
     (r"Conv_1x1\.(.+)", r"head.\1"),

@@ -12,7 +12,7 @@ from torch import Tensor
 from glocal.models.network import Network
 from glocal.models.published.system import Component, Converted, Record, Rules, System, apply_rules, renamed, within
 
-__all__ = ["conv_norm", "family", "network"]
+__all__ = ["CONV_NORM_PAIRS", "conv_norm", "family", "network"]
 
 _AS_IT_IS: Rules = [(r"(.+)", r"\1")]
 
@@ -21,6 +21,10 @@ def conv_norm(conv: str, norm: str, ours: str) -> Rules:
     """The rules of a convolution and its batch norm, published under two names, which are one ``ConvNorm`` here."""
     place = f"{ours}." if ours else ""
     return [*within(conv, f"{place}conv", _AS_IT_IS), *within(norm, f"{place}norm", _AS_IT_IS)]
+
+
+CONV_NORM_PAIRS: Rules = [*conv_norm("0", "1", "first"), *conv_norm("3", "4", "second")]
+"""Twice convolution, norm, ReLU in one list."""
 
 
 def family(
