@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from glocal.models.published import Component, Record, build_component
+from glocal.models.published.system import part_of
 
 ABSOLUTE = 1e-4
 """Largest difference of an output."""
@@ -63,11 +64,21 @@ def load_published(component: Component, record: Record) -> None:
         ours = component.rename(name)
         value = weight(name, shape) if "float" in dtype else None
         if ours is not None and value is not None:
+            ours, i, count = part_of(ours)
             assert ours in own, f"{name}: our module has no {ours}"
-            values[ours] = torch.from_numpy(value).reshape(own[ours].shape)
-    absent = [name for name, t in own.items() if name not in values and t.is_floating_point()]
+            part = values.setdefault(ours, torch.full_like(own[ours], torch.nan))
+            part = piece(part, i, count)
+            part.copy_(torch.from_numpy(value).reshape(part.shape))
+    absent = [
+        name for name, t in own.items() if t.is_floating_point() and (name not in values or values[name].isnan().any())
+    ]
     assert not absent, f"no published tensor for {absent}"
     module.load_state_dict({**own, **values})
+
+
+def piece(tensor: Tensor, i: int, count: int) -> Tensor:
+    """The part of a tensor that one published tensor is."""
+    return tensor if count == 1 else tensor.chunk(count)[i]
 
 
 def prepare(record: Record) -> Component:
@@ -98,8 +109,9 @@ def compute(component: Component, record: Record) -> Computed:
     parameters = dict(component.module.named_parameters())
     gradients = {}
     for name in record["parameters"]:
-        ours = parameters.get(component.rename(name) or "")  # none: what merging leaves behind; it trains nothing
-        gradient = None if ours is None else ours.grad
+        ours, i, count = part_of(component.rename(name) or "")
+        parameter = parameters.get(ours)  # none: what merging leaves behind; it trains nothing
+        gradient = None if parameter is None or parameter.grad is None else piece(parameter.grad, i, count)
         gradients[name] = 0.0 if gradient is None else float(gradient.double().norm())
     return Computed([o.detach().numpy() for o in outputs], gradients)
 
@@ -108,11 +120,16 @@ def double_gradients(record: Record, names: Iterable[str]) -> dict[str, float]:
     """Gradient norms of a few parameters with everything computed in float64."""
     component = prepare({**record, "precision": "float64"})
     parameters = dict(component.module.named_parameters())
-    asked = {name: parameters[component.rename(name) or ""] for name in names}
+    asked = {name: part_of(component.rename(name) or "") for name in names}
     result = component.module(*component.feed(golden_input({**record, "precision": "float64"})))
     outputs = list(result) if isinstance(result, tuple | list) else [result]
     total = torch.stack([(o**2).mean() for o in outputs]).sum()
-    return {n: float(g.norm()) for n, g in zip(asked, torch.autograd.grad(total, list(asked.values())), strict=True)}
+    wholes = [parameters[ours] for ours, _, _ in asked.values()]
+    gradients = torch.autograd.grad(total, wholes)
+    return {
+        name: float(piece(g, i, count).norm())
+        for (name, (_, i, count)), g in zip(asked.items(), gradients, strict=True)
+    }
 
 
 def output_differences(outputs: list[NDArray[Any]], reference: Mapping[str, NDArray[Any]], system: str) -> list[str]:

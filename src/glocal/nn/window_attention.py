@@ -132,6 +132,13 @@ class WindowAttention(nn.Module):
             x = torch.roll(x, (shift, shift), (1, 2))
         return F.dropout(self.proj(x[:, :height, :width]), self.dropout, self.training)
 
+    def published_macs(self, inputs: tuple[Tensor], output: Tensor) -> int:
+        """Multiply-adds by the papers' counter: the linear layers and the softmax over each window."""
+        batch, height, width, channels = inputs[0].shape
+        w = self.window_size
+        tokens = batch * -(-height // w) * -(-width // w) * w**2
+        return tokens * (4 * channels**2 + self.num_heads * (3 * w**2 - 1))
+
     def _bias(self, rows: int, columns: int, shift: int) -> Tensor:
         """What is added to the scores, ``(heads or windows · heads, w², w²)``: positions; −inf where masked."""
         w, device = self.window_size, self.relative_position_bias_table.device

@@ -36,8 +36,8 @@ _SYSTEMS: Mapping[str, System] = {
         lmnet.SYSTEM,
         mmsegmentation.SYSTEM,
         spm.SYSTEM,
+        *baselines.SYSTEMS,  # before swin: Swin-Unet's names hold those of a Swin
         swin.SYSTEM,
-        *baselines.SYSTEMS,
     )
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "System",
     "UnknownComponentError",
     "apply_rules",
+    "part_of",
     "renamed",
     "within",
 ]
@@ -30,7 +32,9 @@ Record = Mapping[str, Any]
 """The record of a golden case: ``component``, ``arguments``, ``state``, ``parameters`` and how the input is cut."""
 
 Rules = Sequence[tuple[str, str | None]]
-"""Pairs of a pattern for the whole published name and our name (``\\1`` is a group); None: the tensor is not used."""
+"""Pairs of a pattern for the whole published name and our name (``\\1`` is a group); None: the tensor is not used.
+
+Our name may end in ``[i/k]``: the published tensor is part i of k equal ones along our tensor's first axis."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,9 @@ class Component:
 
     module: nn.Module
     rename: Callable[[str], str | None]
-    """Published tensor name -> ours; None: the published module never uses it. ``KeyError``: unknown."""
+    """Published tensor name -> ours; None: the published module never uses it. ``KeyError``: unknown.
+
+    Ours may be a part of a tensor, as :func:`part_of` reads it."""
     feed: Callable[[Tensor], tuple[Any, ...]] = lambda x: (x,)
     """The one input array of the record -> the arguments of ``module``."""
     finish: Callable[[nn.Module], None] = lambda module: None
@@ -95,6 +101,12 @@ def apply_rules(name: str, rules: Rules) -> str | None:
     raise KeyError(name)
 
 
+def part_of(name: str) -> tuple[str, int, int]:
+    """Our tensor's name, which part of it is meant, and of how many: ``"qkv.weight[1/3]"`` -> its second third."""
+    match = re.fullmatch(r"(.+)\[(\d+)/(\d+)\]", name)
+    return (name, 0, 1) if match is None else (match[1], int(match[2]), int(match[3]))
+
+
 def within(published: str, ours: str, rules: Rules) -> Rules:
     """The rules of a part, for the whole: both names get the part's place in front (an empty one: nothing)."""
     place = f"{ours}." if ours else ""
@@ -104,8 +116,13 @@ def within(published: str, ours: str, rules: Rules) -> Rules:
 def renamed(
     state: Mapping[str, Tensor], rename: Callable[[str], str | None]
 ) -> tuple[dict[str, Tensor], tuple[str, ...], dict[str, Tensor]]:
-    """A state dict under our names, the names that are not used, and the tensors that no rule knows."""
+    """A state dict under our names, the names that are not used, and the tensors that no rule knows.
+
+    Raises:
+        KeyError: Of a tensor of ours that the published code holds in parts, one is missing.
+    """
     ours: dict[str, Tensor] = {}
+    parts: dict[str, dict[int, Tensor]] = {}
     ignored: list[str] = []
     unexpected: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -116,6 +133,16 @@ def renamed(
             continue
         if new is None:
             ignored.append(name)
-        else:
-            ours[new] = tensor
+            continue
+        whole, i, count = part_of(new)
+        if count == 1:
+            ours[whole] = tensor
+            continue
+        held = parts.setdefault(whole, {})
+        held[i] = tensor
+        if len(held) == count:
+            ours[whole] = torch.cat([held[j] for j in range(count)])
+    incomplete = [f"a part of what becomes {whole}" for whole in parts if whole not in ours]
+    if incomplete:
+        raise KeyError(incomplete[0])
     return ours, tuple(ignored), unexpected

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from glocal.models.published.baselines import backbones, cnn
+from glocal.models.published.baselines import backbones, cnn, mit, transformer
 from glocal.models.published.system import Component, Record, System
 
 __all__ = ["COMPONENTS", "SYSTEMS"]
@@ -16,6 +16,8 @@ __all__ = ["COMPONENTS", "SYSTEMS"]
 SYSTEMS: tuple[System, ...] = (
     *cnn.SYSTEMS,
     *backbones.SYSTEMS,
+    *mit.SYSTEMS,
+    *transformer.SYSTEMS,
 )
 
 COMPONENTS: Mapping[str, Callable[[Record], Component]] = {
