@@ -69,8 +69,8 @@ def _print_classes(console: Console, evaluation: ClassificationEvaluation) -> No
     from glocal.evaluation.classification_metrics import SCORES
 
     summary = evaluation.summary
-    probability = f"temperature {summary['temperature']:.3g}" if summary["temperature"] != 1 else "not calibrated"
-    console.print(f"{_counts(summary)}, probabilities {probability}", highlight=False)
+    fitted = f", temperature {summary['temperature']:.3g}" if summary["temperature"] != 1 else ""
+    console.print(f"{_counts(summary)}{fitted}", highlight=False)
     percent = f"{100 * summary['conventions']['interval']['confidence']:g} %"
     for block, shown in (("overall", None), ("macro", ("precision", "recall", "f1", "auroc", "auprc"))):
         rows = [

@@ -124,6 +124,7 @@ def explain_prepared(
         if name not in predictor.classes:
             known = ", ".join(predictor.classes[:20])
             raise UserError(f"no class {name!r}; there are {known}.{nearest(name, predictor.classes)}")
+    how = method + (f", {maps} maps" if maps != "fused" else "") + (f", map {level}" if level != -1 else "")
     found = []
     with naming_memory(predictor.device), torch.inference_mode(False), torch.enable_grad():
         x = predictor.normalised([image])
@@ -144,7 +145,7 @@ def explain_prepared(
             highest, strength = _at_image(activation, (x.shape[2], x.shape[3]), size, image.picture.size)
             silent = () if highest > 0 else (f"nothing in map {level} speaks for {target.name} by itself",)
             notes = (*told(image), *target.notes, *silent)
-            found.append(Explanation(image.picture, target.name, strength, target.probability, method, notes))
+            found.append(Explanation(image.picture, target.name, strength, target.probability, how, notes))
     return found
 
 

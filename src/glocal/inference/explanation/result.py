@@ -34,7 +34,7 @@ class Explanation:
         map: ``float32 (H, W)`` in [0, 1]: 1 where the most speaks for the class, 0 where nothing does, or what speaks
             against it. Values of two maps cannot be compared: each is divided by its highest.
         probability: Of the class; of a segmentation its mean over the explained pixels.
-        method: How it was computed.
+        method: How it was computed, and from which map unless that was the deepest.
         notes: What was done to the image, and what the reader must know, one phrase each.
     """
 
