@@ -28,6 +28,8 @@ GRADIENT = 1e-3
 ROUNDING = 1e-2
 """The same in float32 for a gradient norm that keeps to :data:`GRADIENT` in float64: one that is the rest of terms that
 nearly cancel each other, which the order of sums moves in float32, also in the published code."""
+ILL_CONDITIONED = {"transunet_mk_64": 5e-2}
+"""Cases whose specification calls the gradients indicative, and this for them: twelve saturated softmaxes in a row."""
 GRADIENT_FLOOR = 1e-6
 """Gradient norms are compared no more finely than this."""
 
