@@ -12,7 +12,7 @@ __all__ = ["NearestUpsampleConv"]
 
 
 class NearestUpsampleConv(nn.Module):
-    """Twice the size (every pixel repeated), 3×3 convolution, batch norm, ReLU.
+    """Twice the size (every pixel repeated), 3×3 convolution, and batch norm and ReLU unless they are not wanted.
 
     Behind the doubling, the three taps of a row meet only two different pixels. So each of the four places of a
     doubled pixel is a 2×2 convolution of the small map whose taps are sums: 4 products an output in place of 9. On
@@ -21,6 +21,7 @@ class NearestUpsampleConv(nn.Module):
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
+        norm: Whether batch norm and ReLU follow.
 
     Example:
         >>> import torch
@@ -29,9 +30,12 @@ class NearestUpsampleConv(nn.Module):
         torch.Size([1, 12, 10, 12])
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, *, norm: bool = True) -> None:
         super().__init__()
         self.layer = ConvNorm(nn.Conv2d(in_channels, out_channels, 3, padding=1))
+        self.activated = norm
+        if not norm:
+            self.layer.norm = None
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in, H, W)`` -> ``(N, out, 2H, 2W)``."""
@@ -40,11 +44,13 @@ class NearestUpsampleConv(nn.Module):
             y: Tensor = conv(F.interpolate(x, scale_factor=2))
         else:
             y = _doubled_then_convolved(x, conv.weight, conv.bias)
-        return F.relu(y if norm is None else norm(y), inplace=True)
+        if norm is not None:
+            y = norm(y)
+        return F.relu(y, inplace=True) if self.activated else y
 
     def published_macs(self, inputs: tuple[Tensor, ...], output: Tensor) -> int:
-        """Multiply-adds by the papers' counter: 1 a doubled element, then the convolution, then 4 an element."""
-        return output.numel() * (9 * inputs[0].shape[1] + 4) + 4 * inputs[0].numel()
+        """Multiply-adds by the papers' counter: 1 a doubled element, the convolution, and 4 an element of the norm."""
+        return output.numel() * (9 * inputs[0].shape[1] + (4 if self.activated else 0)) + 4 * inputs[0].numel()
 
 
 def _doubled_then_convolved(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -84,7 +84,7 @@ def _rename(rules: Rules) -> Callable[[str], str | None]:
 
 def _recognises(state: Mapping[str, Tensor]) -> bool:
     part = re.compile(r"pos_embed[1-4]|patch_embed[1-4]\.spm\..+|block[1-4]\.\d+\.attn\.(kv|sr)\..+")
-    return any(part.fullmatch(name) for name in state)
+    return any(part.fullmatch(name) for name in state) and not any(".mlp.dwconv." in name for name in state)  # PVTv2
 
 
 def _convert(state: Mapping[str, Tensor]) -> Converted:
