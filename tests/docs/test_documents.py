@@ -70,7 +70,7 @@ def test_the_table_of_networks_is_the_registrys() -> None:
     shown = io.StringIO()
     with redirect_stdout(shown):
         assert main(["models", "--markdown"]) == 0
-    assert shown.getvalue() in (ROOT / "README.md").read_text()
+    assert shown.getvalue() in (ROOT / "docs" / "networks" / "index.md").read_text()
 
 
 def test_the_readme_gives_the_two_commands() -> None:

@@ -14,7 +14,7 @@ glocal models
 glocal models lmnet                       # every fact about one network
 glocal models 'lm*' --max_params 1e6      # by pattern and size
 glocal models --task segmentation --json
-glocal models --markdown                  # the table of the README
+glocal models --markdown                  # the table of the documentation
 glocal models --names | xargs -n1 glocal profile
 """
 
