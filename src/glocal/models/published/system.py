@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -88,6 +89,10 @@ class System:
     """Golden ``component`` -> what builds ours from the record."""
 
 
+_compiled = functools.cache(re.compile)
+"""The cache of ``re`` itself holds fewer patterns than some tables."""
+
+
 def apply_rules(name: str, rules: Rules) -> str | None:
     """Our name of a published tensor; None: it is not used.
 
@@ -95,7 +100,7 @@ def apply_rules(name: str, rules: Rules) -> str | None:
         KeyError: No rule knows the name.
     """
     for pattern, ours in rules:
-        match = re.fullmatch(pattern, name)
+        match = _compiled(pattern).fullmatch(name)
         if match is not None:
             return None if ours is None else match.expand(ours)
     raise KeyError(name)

@@ -19,21 +19,22 @@ __all__ = ["SYSTEMS"]
 
 # ResNet (torchvision)
 
-_BOTTLENECK: Rules = [
-    *conv_norm("conv1", "bn1", "reduce"),
-    *conv_norm("conv2", "bn2", "conv"),
-    *conv_norm("conv3", "bn3", "expand"),
-    *conv_norm("downsample.0", "downsample.1", "shortcut"),
-]
-_DEEPEST = 36
-"""Blocks of the deepest stage of any public ResNet (ResNet-152)."""
+_BOTTLENECK = {
+    "conv1": "reduce.conv",
+    "bn1": "reduce.norm",
+    "conv2": "conv.conv",
+    "bn2": "conv.norm",
+    "conv3": "expand.conv",
+    "bn3": "expand.norm",
+    r"downsample\.0": "shortcut.conv",
+    r"downsample\.1": "shortcut.norm",
+}
 _RESNET_ENCODER: Rules = [
     *conv_norm("conv1", "bn1", "stem"),
     *(
-        rule
+        (rf"layer{i + 1}\.(\d+)\.{theirs}\.(.+)", rf"stages.{i}.\1.{ours}.\2")
         for i in range(4)
-        for block in range(_DEEPEST)
-        for rule in within(f"layer{i + 1}.{block}", f"stages.{i}.{block}", _BOTTLENECK)
+        for theirs, ours in _BOTTLENECK.items()
     ),
 ]
 _RESNET: Rules = [
