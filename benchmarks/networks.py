@@ -24,7 +24,6 @@ import torch
 from torch import nn
 
 import glocal
-from _unet import UNet
 from glocal.files import write_text
 from glocal.models.complexity import count_parameters, multiply_adds
 
@@ -32,9 +31,9 @@ COLUMNS = ("network", "size", "parameters", "multiply-adds", "forward", "deploye
 
 
 def make(name: str) -> nn.Module:
-    """A registered network, or the yardstick."""
+    """A registered network."""
     torch.manual_seed(0)
-    return UNet() if name == "u-net" else glocal.create_model(name)
+    return glocal.create_model(name)
 
 
 def step(network: nn.Module, x: torch.Tensor) -> Callable[[], None]:
@@ -62,7 +61,7 @@ def seconds(first: Callable[[], Any], second: Callable[[], Any], repeats: int) -
 def measure_time(name: str, repeats: int) -> dict[str, float]:
     """Ratios of time to the U-Net."""
     info = glocal.model_info(name)
-    network, unet = make(name), make("u-net")
+    network, unet = make(name), make("unet")
     single, double = (torch.rand(batch, 3, *info.input_size) for batch in (1, 2))
     training, reference = seconds(step(network.train(), double), step(unet.train(), double), max(1, repeats // 2))
     network.zero_grad()
@@ -97,10 +96,10 @@ def row(name: str, repeats: int) -> list[str]:
     info = glocal.model_info(name)
     size = [str(side) for side in info.input_size]
     with torch.device("meta"):
-        unet = UNet()
+        unet = glocal.create_model("unet")
     parameters, arithmetic = count_parameters(unet), multiply_adds(unet, info.input_size, in_channels=3)
     times = in_a_process("--time", name, "--repeats", str(repeats))
-    memory = [in_a_process("--memory", network, *size)["bytes"] for network in (name, "u-net")]
+    memory = [in_a_process("--memory", network, *size)["bytes"] for network in (name, "unet")]
     return [
         f"`{name}`",
         "×".join(size),
