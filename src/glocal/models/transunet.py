@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -165,9 +166,9 @@ class TransUNet(SegmentationNetwork):
         """Maps of :meth:`encode` -> logits ``(N, num_classes, H, W)``."""
         *skips, x = features
         x = self.bridge(x)
-        beside: list[Tensor | None] = [*reversed(skips)][: self.skips]
-        for step, skip in zip(self.decoder, [*beside, None, None, None, None], strict=False):
-            x = step(x, skip)
+        beside = [*reversed(skips)][: self.skips]
+        for i, step in enumerate(self.decoder):
+            x = step(x, beside[i] if i < len(beside) else None)
         logits: Tensor = self.head(x)
         return logits
 
@@ -245,7 +246,7 @@ class _Unit(nn.Module):
         self.norm3 = nn.GroupNorm(32, out_channels, eps=1e-6)
         changes = in_channels != out_channels
         self.shortcut = WeightStandardizedConv2d(in_channels, out_channels, 1, stride) if changes else None
-        self.shortcut_norm = nn.GroupNorm(out_channels, out_channels, eps=1e-5) if changes else None
+        self.shortcut_norm = _ChannelNorm(out_channels, out_channels, eps=1e-5) if changes else None
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, in, H, W)`` -> ``(N, out, ceil(H / stride), ceil(W / stride))``."""
@@ -255,6 +256,14 @@ class _Unit(nn.Module):
         if self.shortcut is not None and self.shortcut_norm is not None:
             x = self.shortcut_norm(self.shortcut(x))
         return F.relu(x + y, inplace=True)
+
+
+class _ChannelNorm(nn.GroupNorm):
+    """Each channel normalised over its pixels; of a single pixel the bias is left."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, C, H, W)`` -> the same shape."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
 class _Attention(GlobalAttention):

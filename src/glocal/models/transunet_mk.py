@@ -159,8 +159,9 @@ class _Transformer(nn.Module):
         size = x.shape[2:]
         z = self.position(self.projection(x.permute(0, 2, 3, 1))).flatten(1, 2)
         first = self.class_token + self.position.table[:, :1]
-        z = F.dropout(torch.cat([first.expand(len(z), -1, -1), z], 1), self.dropout, self.training)
-        return self.blocks(z)[:, 1:].unflatten(1, size).permute(0, 3, 1, 2)
+        z = F.dropout(torch.cat([first.expand(z.shape[0], -1, -1), z], 1), self.dropout, self.training)
+        out: Tensor = self.blocks(z)[:, 1:].unflatten(1, size).permute(0, 3, 1, 2)
+        return out
 
 
 class _PostNormBlock(nn.Module):

@@ -198,5 +198,5 @@ class _Reconstruction(nn.Module):
 
 def _normalised(scores: Tensor) -> Tensor:
     """``(N, heads, c, C)`` with mean 0 and variance 1 over each head's map."""
-    variance, mean = torch.var_mean(scores, (-2, -1), correction=0, keepdim=True)
-    return (scores - mean) * torch.rsqrt(variance + 1e-5)
+    scores = scores - scores.mean((-2, -1), keepdim=True)
+    return scores * torch.rsqrt(scores.square().mean((-2, -1), keepdim=True) + 1e-5)

@@ -43,7 +43,7 @@ class PositionEmbedding2d(nn.Module):
 
     def at(self, height: int, width: int) -> Tensor:
         """The table of a map of this size, ``(1, height, width, C)``, without the extra rows."""
-        table = self.table[:, self.extra :].unflatten(1, (self.size, self.size))
+        table = self.table[:, self.extra :].reshape(1, self.size, self.size, -1)
         if (height, width) == (self.size, self.size):
             return table
         resized = F.interpolate(table.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=True)

@@ -124,9 +124,7 @@ def _transunet_convert(state: Mapping[str, Tensor]) -> Converted:
         usual |= {"skips": 3, "trunk_width": 64, "trunk_depths": [3, 4, 9]}
     ours, ignored, unexpected = renamed(state, _transunet_name)
     name = "transunet_vit" if stem is None else "transunet_r50"
-    repeated = ("embed.weight" if stem is None else "trunk.stem.weight",)
-    if stem is not None:
-        repeated = ()  # standardised filters: a sum of kernels is not what their sum standardises to
+    repeated = ("embed.weight",) if stem is None else ()  # the sum of standardised kernels is not standardised
     return Converted("transunet", name, _told(usual, found), ours, ignored, unexpected, repeats_grey=repeated)
 
 
