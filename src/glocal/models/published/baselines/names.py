@@ -27,6 +27,10 @@ CONV_NORM_PAIRS: Rules = [*conv_norm("0", "1", "first"), *conv_norm("3", "4", "s
 """Twice convolution, norm, ReLU in one list."""
 
 
+_LINEAR = re.compile(r"squeeze\.fc[12]\.weight$")
+"""Ours that are 1×1 convolutions, and linear layers in the published code."""
+
+
 def family(
     name: str,
     rules: Rules,
@@ -49,15 +53,15 @@ def family(
     def convert(state: Mapping[str, Tensor]) -> Converted:
         told = arguments(state)
         ours, ignored, unexpected = renamed(state, partial(apply_rules, rules=rules))
-        ours = {
-            key: t[..., None, None] if re.search(r"squeeze\.fc[12]\.weight$", key) else t for key, t in ours.items()
-        }
+        ours = {key: t[..., None, None] if _LINEAR.search(key) else t for key, t in ours.items()}
         return Converted(name, variant(told) if variant else name, told, ours, ignored, unexpected)
 
     return System(name, lambda state: any(re.match(mark, key) for key in state), convert, components)
 
 
-def network(make: Callable[..., Network], rules: Rules, arguments: Mapping[str, str], **fixed: Any) -> Any:
+def network(
+    make: Callable[..., Network], rules: Rules, arguments: Mapping[str, str], **fixed: Any
+) -> Callable[[Record], Component]:
     """A component that is a whole network; ``arguments``: theirs -> ours."""
 
     def build(record: Record) -> Component:
