@@ -32,7 +32,9 @@ def _record(name: str, summary: str, counts: tuple[int, int], side: int, **argum
 
 
 @register(
-    _record("swinunet", "Swin-Unet as published, two blocks a stage and windows of 7", (27_168_228, 6_076_062_720), 224),
+    _record(
+        "swinunet", "Swin-Unet as published, two blocks a stage and windows of 7", (27_168_228, 6_076_062_720), 224
+    ),
     _record(
         "swinunet_2262",
         "Swin-Unet with the depths of Swin-T and windows of 8, as comparisons measure it",

@@ -34,7 +34,9 @@ def _record(name: str, summary: str, counts: tuple[int, int], **arguments: Any) 
 
 
 @register(
-    _record("transunet_mk", "The TransUNet of the LM-Net paper's Table 1, by a third party", (88_073_346, 39_460_036_608)),
+    _record(
+        "transunet_mk", "The TransUNet of the LM-Net paper's Table 1, by a third party", (88_073_346, 39_460_036_608)
+    ),
     _record(
         "transunet_mk_tiny",
         "transunet_mk of a quarter of the width with four blocks, for small machines and demonstrations",

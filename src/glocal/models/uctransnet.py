@@ -29,7 +29,9 @@ def _record(name: str, summary: str, counts: tuple[int, int], **arguments: Any) 
 
 
 @register(
-    _record("uctransnet", "U-Net whose skips go through a channel-wise cross transformer", (66_488_322, 49_406_451_712)),
+    _record(
+        "uctransnet", "U-Net whose skips go through a channel-wise cross transformer", (66_488_322, 49_406_451_712)
+    ),
     _record(
         "uctransnet_tiny",
         "UCTransNet of a quarter of the width with two blocks, for small machines and demonstrations",

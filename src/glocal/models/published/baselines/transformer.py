@@ -37,7 +37,7 @@ def _side(tokens: int) -> int:
         ValueError: The rows are of no square.
     """
     side = math.isqrt(tokens)
-    if side * side != tokens:
+    if tokens < 1 or side * side != tokens:
         raise ValueError(f"{tokens} positions, which are no square")
     return 16 * side
 
@@ -92,6 +92,19 @@ def _transunet_name(name: str) -> str | None:
     return f"trunk.blocks.{int(unit[1]) - 1}.{int(unit[2]) - 1}.{apply_rules(name[unit.end() :], _UNIT)}"
 
 
+_TRANSUNET_USUAL: Mapping[str, Any] = {
+    "image_size": 256,
+    "skips": 3,
+    "embed_dim": 768,
+    "depth": 12,
+    "num_heads": 12,
+    "mlp_ratio": 4,
+    "trunk_width": 64,
+    "trunk_depths": [3, 4, 9],
+    "decoder_widths": [512, 256, 128, 64, 16],
+}
+
+
 def _transunet_convert(state: Mapping[str, Tensor]) -> Converted:
     embed = state["transformer.embeddings.patch_embeddings.weight"]
     stem = state.get("transformer.embeddings.hybrid_model.root.conv.weight")
@@ -110,22 +123,15 @@ def _transunet_convert(state: Mapping[str, Tensor]) -> Converted:
         "mlp_ratio": hidden,
         "decoder_widths": widths,
     }
-    usual: dict[str, Any] = {
-        "image_size": 256,
-        "embed_dim": 768,
-        "depth": 12,
-        "num_heads": 12,
-        "mlp_ratio": 4,
-        "decoder_widths": [512, 256, 128, 64, 16],
-    }
     if stem is not None:
         found |= {"skips": skips, "trunk_width": stem.shape[0]}
         found["trunk_depths"] = [_count(state, unit.format(i)) - 1 for i in (1, 2, 3)]
-        usual |= {"skips": 3, "trunk_width": 64, "trunk_depths": [3, 4, 9]}
     ours, ignored, unexpected = renamed(state, _transunet_name)
     name = "transunet_vit" if stem is None else "transunet_r50"
     repeated = ("embed.weight",) if stem is None else ()  # the sum of standardised kernels is not standardised
-    return Converted("transunet", name, _told(usual, found), ours, ignored, unexpected, repeats_grey=repeated)
+    return Converted(
+        "transunet", name, _told(_TRANSUNET_USUAL, found), ours, ignored, unexpected, repeats_grey=repeated
+    )
 
 
 def _transunet(record: Record) -> Component:
@@ -146,6 +152,59 @@ _TRANSUNET_SYSTEM = System(
     lambda state: any(re.match(_LAYER + "attention_norm", name) for name in state),
     _transunet_convert,
     {"TransUNet": _transunet},
+)
+
+# ViT-B/16 and R50+ViT-B/16 from ImageNet, as libraries name them: the encoder of a TransUNet
+
+_VIT: Rules = [
+    ("pos_embed", "position.table"),
+    (r"patch_embed\.proj\.(.+)", r"embed.\1"),
+    (r"patch_embed\.backbone\.stem\.conv\.weight", "trunk.stem.weight"),
+    (r"patch_embed\.backbone\.stem\.norm\.(.+)", r"trunk.stem_norm.\1"),
+    *(
+        (r"patch_embed\.backbone\.stages\.(\d)\.blocks\.(\d+)\." + theirs, r"trunk.blocks.\1.\2." + ours)
+        for theirs, ours in (
+            (r"(conv[123]\.weight|norm[123]\..+)", r"\3"),
+            (r"downsample\.conv\.weight", "shortcut.weight"),
+            (r"downsample\.norm\.(.+)", r"shortcut_norm.\3"),
+        )
+    ),
+    (r"blocks\.(\d+)\.(norm[12]\..+|mlp\.fc[12]\..+)", r"blocks.\1.\2"),
+    (r"blocks\.(\d+)\.attn\.((?:qkv|proj)\..+)", r"blocks.\1.attention.\2"),
+    (r"norm\.(.+)", r"norm.\1"),
+]
+_CLASSIFIER = re.compile(r"cls_token|(pre_logits|fc|head)\..+")
+
+
+def _vit_convert(state: Mapping[str, Tensor]) -> Converted:
+    embed, table = state["patch_embed.proj.weight"], state["pos_embed"]
+    stem = state.get("patch_embed.backbone.stem.conv.weight")
+    if embed.shape[2] != (16 if stem is None else 1):
+        raise ValueError(
+            f"patches of {embed.shape[2]} pixels; TransUNet takes ViT of 16, and hybrids of 1 at stride 16"
+        )
+    if "cls_token" in state:
+        table = table[:, 1:]
+    found: dict[str, Any] = {
+        "in_channels": (embed if stem is None else stem).shape[1],
+        "image_size": _side(table.shape[1]),
+        "embed_dim": embed.shape[0],
+        "depth": _count(state, r"blocks\.(\d+)\."),
+        "num_heads": embed.shape[0] // 64,
+        "mlp_ratio": state["blocks.0.mlp.fc1.weight"].shape[0] / embed.shape[0],
+    }
+    if stem is not None:
+        stage = r"patch_embed\.backbone\.stages\.{}\.blocks\.(\d+)\."
+        found |= {"trunk_width": stem.shape[0], "trunk_depths": [_count(state, stage.format(i)) for i in range(3)]}
+    encoder = {name: tensor for name, tensor in state.items() if not _CLASSIFIER.fullmatch(name)}
+    ours, ignored, unexpected = renamed({**encoder, "pos_embed": table}, _rename(_VIT))
+    name = "transunet_vit" if stem is None else "transunet_r50"
+    notes = ("an ImageNet classifier, for the encoder; left out its class token and head",)
+    return Converted("transunet", name, _told(_TRANSUNET_USUAL, found), ours, ignored, unexpected, notes)
+
+
+_VIT_SYSTEM = System(
+    "vit", lambda state: {"pos_embed", "patch_embed.proj.weight", "blocks.0.attn.qkv.weight"} <= {*state}, _vit_convert
 )
 
 # TransUNet (mkara44)
@@ -349,9 +408,10 @@ def _swinunet_convert(state: Mapping[str, Tensor]) -> Converted:
         "window_size": (math.isqrt(tables[0][0]) + 1) // 2,
         "mlp_ratio": hidden[0] / hidden[1],
     }
-    name = "swinunet_2262" if (found["depths"], found["window_size"]) == ([2, 2, 6, 2], 8) else "swinunet"
-    usual = {"embed_dim": 96, "num_heads": [3, 6, 12, 24], "mlp_ratio": 4}
-    usual |= {"depths": [2, 2, 2, 2], "window_size": 7} if name == "swinunet" else found
+    named = (found["depths"], found["window_size"]) == ([2, 2, 6, 2], 8)
+    name = "swinunet_2262" if named else "swinunet"
+    usual: dict[str, Any] = {"embed_dim": 96, "num_heads": [3, 6, 12, 24], "mlp_ratio": 4}
+    usual |= {"depths": [2, 2, 6, 2], "window_size": 8} if named else {"depths": [2, 2, 2, 2], "window_size": 7}
     ours, ignored, unexpected = renamed(bare, _swinunet_name)
     ours["head.weight"] = ours["head.weight"].flatten(1)
     told = {"in_channels": found["in_channels"], "num_classes": found["num_classes"], **_told(usual, found)}
@@ -371,4 +431,10 @@ _SWINUNET_SYSTEM = System(
     {"SwinUNet": _swinunet},
 )
 
-SYSTEMS: tuple[System, ...] = (_TRANSUNET_SYSTEM, _TRANSUNET_MK_SYSTEM, _UCTRANSNET_SYSTEM, _SWINUNET_SYSTEM)
+SYSTEMS: tuple[System, ...] = (
+    _TRANSUNET_SYSTEM,
+    _VIT_SYSTEM,
+    _TRANSUNET_MK_SYSTEM,
+    _UCTRANSNET_SYSTEM,
+    _SWINUNET_SYSTEM,
+)
