@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -57,7 +58,7 @@ class FCBFormer(BackboneNetwork):
         num_classes: Channels of the logits.
         backbone: Any registered network whose maps have strides 4, 8, 16, 32.
         backbone_args: Options of the backbone.
-        width: Channels of the convolutional branch at full size.
+        width: Channels of the convolutional branch at full size; below 32 also the groups of all norms.
         emphasis_width: Channels of the transformer branch's decoder.
         emphasis_size: Side of the maps of that decoder: ``"quarter"`` of the image's, or a number of pixels. The
             published code has 88 whatever the image, which is a quarter of the 352 that it was made for.
@@ -83,10 +84,11 @@ class FCBFormer(BackboneNetwork):
         if emphasis_size != "quarter" and (not isinstance(emphasis_size, int) or emphasis_size < 1):
             raise ValueError(f"emphasis_size is {emphasis_size!r}; use quarter, or a number of pixels")
         self.emphasis_size = emphasis_size
-        self.emphasis = nn.ModuleList(_pair(info.channels, emphasis_width) for info in self.feature_info)
-        self.aggregation = nn.ModuleList(_pair(2 * emphasis_width, emphasis_width) for _ in range(3))
-        self.convolutional = _ConvolutionalBranch(in_channels, width)
-        self.fuse = _pair(emphasis_width + width, emphasis_width)
+        groups = min(32, width)
+        self.emphasis = nn.ModuleList(_pair(info.channels, emphasis_width, groups) for info in self.feature_info)
+        self.aggregation = nn.ModuleList(_pair(2 * emphasis_width, emphasis_width, groups) for _ in range(3))
+        self.convolutional = _ConvolutionalBranch(in_channels, width, groups)
+        self.fuse = _pair(emphasis_width + width, emphasis_width, groups)
         self.head = nn.Conv2d(emphasis_width, num_classes, 1)
         self.resize = _Nearest()
         self.feature_info = (FeatureInfo(width, 1), *self.feature_info)
@@ -124,22 +126,23 @@ class _ConvolutionalBranch(nn.Module):
     Every block of the way up takes the output of one block or strided convolution of the way down.
     """
 
-    def __init__(self, in_channels: int, width: int) -> None:
+    def __init__(self, in_channels: int, width: int, groups: int) -> None:
         super().__init__()
         widths = [width * multiplier for multiplier in _MULTIPLIERS]
+        block = partial(GroupNormResidual, groups=groups)
         self.encoder = nn.ModuleList([nn.Conv2d(in_channels, width, 3, padding=1)])
         skips, before = [width], width
         for level, here in enumerate(widths):
-            self.encoder += [GroupNormResidual(before, here), GroupNormResidual(here, here)]
+            self.encoder += [block(before, here), block(here, here)]
             if level < len(widths) - 1:
                 self.encoder.append(nn.Conv2d(here, here, 3, 2, padding=1))
             before = here
             skips += [here] * (3 if level < len(widths) - 1 else 2)
-        self.middle = nn.Sequential(GroupNormResidual(before, before), GroupNormResidual(before, before))
+        self.middle = nn.Sequential(block(before, before), block(before, before))
         self.decoder = nn.ModuleList()
         for here in reversed(widths):
             for _ in range(3):
-                self.decoder.append(GroupNormResidual(before + skips.pop(), here))
+                self.decoder.append(block(before + skips.pop(), here))
                 before = here
         self.up = nn.ModuleList(NearestUpsampleConv(here, here, norm=False) for here in reversed(widths[1:]))
 
@@ -156,8 +159,9 @@ class _ConvolutionalBranch(nn.Module):
         return x
 
 
-def _pair(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(GroupNormResidual(in_channels, out_channels), GroupNormResidual(out_channels, out_channels))
+def _pair(in_channels: int, out_channels: int, groups: int) -> nn.Sequential:
+    block = partial(GroupNormResidual, groups=groups)
+    return nn.Sequential(block(in_channels, out_channels), block(out_channels, out_channels))
 
 
 class _Nearest(nn.Module):

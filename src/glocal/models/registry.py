@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from torch import nn
 
 from glocal.errors import UserError, nearest
+from glocal.models._option_types import wrong_kind
 from glocal.models.network import Features, Network
 
 __all__ = [
@@ -41,6 +42,7 @@ _NETWORK_FILES = (
     "hiperformer",
     "lmnet",
     "mix_transformer",
+    "monai_networks",
     "mobilenet",
     "pvt",
     "resnet",
@@ -280,9 +282,9 @@ def build(name: str, options: Mapping[str, Any]) -> Network:
     for what in ("in_channels", "num_classes"):
         if not isinstance(given[what], int) or isinstance(given[what], bool) or given[what] < 1:
             raise UserError(f"{name}: {what} is {given[what]!r}; it must be a whole number of at least 1")
-    for option, usual in default_options(name).items():
-        if isinstance(usual, bool) and not isinstance(given[option], bool):
-            raise UserError(f"{name}: {option} is {given[option]!r}; it must be true or false")
+    wrong = wrong_kind(entry.make, given)
+    if wrong is not None:
+        raise UserError(f"{name}: {wrong}")
     try:
         return entry.make(**given)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError: numbers beyond what memory can hold

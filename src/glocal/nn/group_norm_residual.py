@@ -13,11 +13,10 @@ __all__ = ["GroupNormResidual"]
 class GroupNormResidual(nn.Module):
     """Twice group norm -> SiLU -> 3×3 convolution, around a shortcut.
 
-    The norms have 32 groups, or as many as divide the channels.
-
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output; where they differ, the shortcut is a 1×1 convolution.
+        groups: Of each norm, or their greatest common divisor with its channels.
 
     Example:
         >>> import torch
@@ -26,11 +25,11 @@ class GroupNormResidual(nn.Module):
         torch.Size([2, 32, 7, 9])
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, groups: int = 32) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(math.gcd(32, in_channels), in_channels)
+        self.norm1 = nn.GroupNorm(math.gcd(groups, in_channels), in_channels)
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm2 = nn.GroupNorm(math.gcd(32, out_channels), out_channels)
+        self.norm2 = nn.GroupNorm(math.gcd(groups, out_channels), out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1) if in_channels != out_channels else None
 
