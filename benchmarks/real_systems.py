@@ -57,18 +57,20 @@ class Plan:
 
 SHORT = ("--optimizer.lr=0.001", "--train.batch_size=8")
 """The recipes' learning rates and batches are for long trainings, or for pretrained weights."""
+SLOWER = ("--optimizer.lr=0.0002", "--train.batch_size=8")
+"""For transformers that begin from nothing."""
 CROP = "--augment.crop.scale=[0.4, 1.0]"
 """Milder crops than those of long trainings."""
 PLANS = [
     Plan("hifuse_micro", "covid_ct", "hifuse", 112, 25, (*SHORT, CROP)),
     Plan("hifuse_micro", "busi", "hifuse", 112, 15, (*SHORT, CROP)),
-    Plan("pvt_tiny", "busi", "quick", 112, 12, SHORT),
-    Plan("pvt_tiny_spm", "busi", "quick", 112, 12, SHORT),
+    Plan("pvt_tiny", "busi", "quick", 112, 15, SLOWER),
+    Plan("pvt_tiny_spm", "busi", "quick", 112, 15, SLOWER),
     Plan("dssaunet_tiny", "psfhs", "dssaunet", 128, 8, SHORT),
     Plan("star_dssaunet_tiny", "psfhs", "dssaunet", 128, 8, SHORT),
     Plan("hiperformer_tiny", "acdc", "hiperformer", 128, 40, SHORT),
-    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, ("--model_args={backbone: pvt_tiny}", *SHORT), "fpn-pvt_tiny"),
-    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, SHORT, "fpn-pvt_tiny_spm"),
+    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, ("--model_args={backbone: pvt_tiny}", *SLOWER), "fpn-pvt_tiny"),
+    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, SLOWER, "fpn-pvt_tiny_spm"),
 ]
 SHOWN_MASKS = ("psfhs-dssaunet_tiny", "psfhs-star_dssaunet_tiny")
 SHOWN_MAPS = ("busi-hifuse_micro", "busi-pvt_tiny", "busi-pvt_tiny_spm")
