@@ -16,7 +16,7 @@ demo: $(STAMP)
 	$(BIN)/glocal demo --output demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadscope
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
