@@ -196,7 +196,7 @@ def test_of_the_large_tensors_the_class_token_alone_does_not_decay() -> None:
         ({"widths": [8, 16]}, "four numbers"),
         ({"widths": [6, 16, 24, 32]}, "multiple of 4"),
         ({"widths": [8, 20, 24, 32]}, "multiple of 8"),
-        ({"depths": [1, 1, 1.5, 1]}, "whole numbers"),
+        ({"depths": [1, 1, 1.5, 1]}, "each item a whole number"),
         ({"num_heads": [1, 2, 3, 5]}, "num_heads may be"),
         ({"reductions": [8, 4, 2, 2]}, "the last must be 1"),
         ({"img_size": 16}, "at least 32"),

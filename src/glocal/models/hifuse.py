@@ -83,6 +83,8 @@ class _TwoBranches(Network):
     ) -> None:
         super().__init__()
         _check_stages(widths=widths, depths=depths, local_depths=local_depths)
+        if not conv_std >= 0:
+            raise ValueError(f"conv_std is {conv_std}; a standard deviation is at least 0")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; it is a probability, at least 0 and below 1")
         self.in_channels = in_channels

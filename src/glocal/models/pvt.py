@@ -157,6 +157,8 @@ class PVT(Network):
         super().__init__()
         _check(merging, widths=widths, depths=depths, num_heads=num_heads, mlp_ratios=mlp_ratios, reductions=reductions)
         size = _size(img_size)
+        if not eps > 0:
+            raise ValueError(f"eps is {eps}; it is added to a variance and must be above 0")
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.grid = 32

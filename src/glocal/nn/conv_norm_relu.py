@@ -18,6 +18,9 @@ class ConvNormReLU(ConvNorm):
         out_channels: Channels of the output.
         kernel_size: Side of the kernel, odd.
 
+    Raises:
+        ValueError: ``out_channels`` is below 1.
+
     Example:
         >>> import torch
         >>> from glocal.nn import ConvNormReLU
@@ -26,6 +29,8 @@ class ConvNormReLU(ConvNorm):
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3) -> None:
+        if out_channels < 1:
+            raise ValueError(f"{out_channels} channels; a convolution gives at least 1")
         super().__init__(nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False))
         nn.init.kaiming_normal_(self.conv.weight, mode="fan_out", nonlinearity="relu")
 

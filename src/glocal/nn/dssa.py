@@ -93,6 +93,8 @@ class DualSparseSelectionAttention(nn.Module):
             raise ValueError(f"side_dwconv is {side_dwconv}; a kernel with a centre needs an odd side, such as 5")
         if isinstance(scale, str) and scale not in ("channels", "head"):
             raise ValueError(f"scale is {scale!r}; use channels, head or a number")
+        if not isinstance(scale, str) and not 0 < scale < float("inf"):
+            raise ValueError(f"scale is {scale!r}; a number must be above 0")
         self.num_heads, self.topk, self.n_win = num_heads, topk, n_win
         self.scale = scale if not isinstance(scale, str) else (channels if scale == "channels" else width) ** -0.5
         self.pixel_topk, self.keep_divisor, self.min_keep = pixel_topk, keep_divisor, min_keep

@@ -25,7 +25,7 @@ class FeaturePyramid(nn.Module):
         extra: ``"none"``, ``"pool"`` or ``"conv"``.
 
     Raises:
-        ValueError: No map, or another ``extra``.
+        ValueError: No map, ``channels`` below 1, or another ``extra``.
 
     Example:
         >>> import torch
@@ -41,6 +41,8 @@ class FeaturePyramid(nn.Module):
         super().__init__()
         if not in_channels:
             raise ValueError("in_channels is empty; give the channels of at least one map")
+        if channels < 1:
+            raise ValueError(f"the pyramid has {channels} channels; it needs at least 1")
         if extra not in ("none", "pool", "conv"):
             raise ValueError(f"extra is {extra!r}; use one of none, pool, conv")
         self.laterals = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in in_channels)

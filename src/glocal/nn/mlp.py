@@ -18,7 +18,7 @@ class Mlp(nn.Module):
         dropout: Probability behind each layer, in training.
 
     Raises:
-        ValueError: ``dropout`` is not a probability below 1.
+        ValueError: ``dropout`` is not a probability below 1, or the middle has no channel.
 
     Example:
         >>> import torch
@@ -33,6 +33,8 @@ class Mlp(nn.Module):
         super().__init__()
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; it is a probability, at least 0 and below 1")
+        if hidden_features < 1:
+            raise ValueError(f"the perceptron's middle has {hidden_features} channels; it needs at least 1")
         self.fc1 = nn.Linear(in_features, hidden_features)
         self.fc2 = nn.Linear(hidden_features, in_features if out_features is None else out_features)
         self.dropout = dropout

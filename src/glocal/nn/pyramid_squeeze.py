@@ -28,7 +28,8 @@ class PyramidSqueezeAttention(nn.Module):
         reduction: How much narrower the middle of the squeeze-excitation is than a scale; at least one channel is left.
 
     Raises:
-        ValueError: The scales do not divide ``out_channels``, or as many groups as kernels are not given.
+        ValueError: The scales do not divide ``out_channels``, as many groups as kernels are not given, or ``reduction``
+            is below 1.
 
     Example:
         >>> import torch
@@ -52,6 +53,8 @@ class PyramidSqueezeAttention(nn.Module):
             raise ValueError(f"{len(groups)} groups for {scales} kernel sizes; give one a scale")
         if out_channels % scales:
             raise ValueError(f"out_channels is {out_channels}; it must be a multiple of {scales}, the number of scales")
+        if reduction < 1:
+            raise ValueError(f"the squeeze-excitation's reduction is {reduction}; it must be at least 1")
         part = out_channels // scales
         self.convs = nn.ModuleList(
             nn.Conv2d(in_channels, part, k, padding=k // 2, groups=math.gcd(g, in_channels, part))

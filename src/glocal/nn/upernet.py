@@ -31,7 +31,7 @@ class UPerNetHead(nn.Module):
         dropout: Of whole channels, in training.
 
     Raises:
-        ValueError: No map.
+        ValueError: No map, or a grid without a cell.
 
     Example:
         >>> import torch
@@ -53,6 +53,8 @@ class UPerNetHead(nn.Module):
         super().__init__()
         if not in_channels:
             raise ValueError("in_channels is empty; give the channels of at least one map")
+        if any(scale < 1 for scale in pool_scales):
+            raise ValueError(f"pool_scales is {list(pool_scales)}; a grid has a side of at least 1")
         *finer, coarsest = in_channels
         self.pool_scales = tuple(pool_scales)
         self.pooled = nn.ModuleList(ConvNormReLU(coarsest, channels, 1) for _ in self.pool_scales)
