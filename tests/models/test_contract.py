@@ -17,6 +17,7 @@ ATTRIBUTES = {
     "attention_unet": {"without_gradient": but_idle_biases},
     "dssaunet": {"size": (256, 32), "selects": True},
     "lmnet": {"size": (32, 48)},
+    "monai_dynunet": {"size": (96, 128)},
     "resunet": {"without_gradient": but_idle_biases},
     "resunetpp": {"without_gradient": but_idle_biases},
     "star_dssaunet": {"size": (256, 32), "selects": True, "open_gates": True},

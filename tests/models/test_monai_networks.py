@@ -38,7 +38,7 @@ def unet_name(name: str) -> str:
     level = inner.count("1.submodule.")
     inner = inner.removeprefix("1.submodule." * level)
     if level == 4:
-        return f"down.4.{inner}"
+        return f"bottom.{inner}"
     which, _, rest = inner.partition(".")
     return f"{'down' if which == '0' else 'up'}.{level}.{rest}"
 
@@ -47,9 +47,9 @@ def dynunet_name(name: str) -> str:
     for theirs, ours in (
         ("input_block.", "down.0."),
         ("bottleneck.", "down.5."),
-        ("output_block.conv.conv.", "heads.0."),
+        ("output_block.conv.conv.", "head."),
         *((f"downsamples.{i}.", f"down.{i + 1}.") for i in range(4)),
-        *((f"deep_supervision_heads.{i}.conv.conv.", f"heads.{i + 1}.") for i in range(3)),
+        *((f"deep_supervision_heads.{i}.conv.conv.", f"auxiliary.{i}.") for i in range(3)),
     ):
         if name.startswith(theirs):
             return ours + name.removeprefix(theirs)
@@ -108,8 +108,8 @@ def test_deep_supervision_is_monais_and_for_training_alone() -> None:
             torch.testing.assert_close(logits, expected, atol=1e-5, rtol=1e-5)
         assert torch.equal(ours(x), outputs[0][0])
     assert [weight * 15 for _, weight in outputs] == pytest.approx([8, 4, 2, 1])
-    assert len(glocal.deploy(ours).heads) == 1
-    assert len(ours.heads) == 4
+    assert len(glocal.deploy(ours).auxiliary) == 0
+    assert len(ours.auxiliary) == 3
     assert [len(logits[0]) for logits, _ in reset(ours, 5).training_outputs(x)] == [5] * 4
     assert len(glocal.create_model("monai_dynunet_tiny", deep_supervision=0).training_outputs(x)) == 1
 

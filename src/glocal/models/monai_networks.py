@@ -77,6 +77,12 @@ class _InstanceNormed(_MonaiNetwork):
             x = x.index_select(3, torch.arange(2 * self.grid, device=x.device).clamp(max=self.grid - 1))
         return x
 
+    def forward(self, x: Tensor) -> Tensor:
+        """``(N, C, H, W)`` -> logits ``(N, num_classes, H, W)`` (no softmax); any H and W."""
+        if len(x) == 0:  # instance norms refuse it
+            return x.new_zeros(0, self.num_classes, *x.shape[2:])
+        return super().forward(x)
+
 
 @register(
     comparison_record(
@@ -84,7 +90,7 @@ class _InstanceNormed(_MonaiNetwork):
         "monai_unet",
         "MONAI's U-Net of residual units, as in its tutorials",
         (1_628_173, 770_441_216),
-        {2: 16, 4: 32, 8: 64, 16: 128, 32: 256},
+        {2: 16, 4: 32, 8: 64, 16: 128},
         _RESIDUAL,
     ),
 )
@@ -96,7 +102,8 @@ class ResidualUNet(_MonaiNetwork):
     Args:
         in_channels: Channels of the image.
         num_classes: Channels of the logits.
-        channels: Channels of the levels, at least two; each but the last halves the map.
+        channels: Channels of the levels, at least two; each but the last, which is no map of the pyramid, halves the
+            map.
         num_res_units: Convolutions in each residual unit; 0: single convolutions.
         dropout: Behind the norms, in training.
 
@@ -116,8 +123,7 @@ class ResidualUNet(_MonaiNetwork):
     ) -> None:
         if len(channels) < 2:
             raise ValueError(f"channels is {list(channels)}; give those of at least two levels")
-        strides = [2 ** min(i + 1, len(channels) - 1) for i in range(len(channels))]
-        super().__init__(in_channels, num_classes, [FeatureInfo(*info) for info in zip(channels, strides, strict=True)])
+        super().__init__(in_channels, num_classes, [FeatureInfo(c, 2 ** (i + 1)) for i, c in enumerate(channels[:-1])])
         self.options = {"channels": tuple(channels), "num_res_units": num_res_units, "dropout": dropout}
         self.down, self.up = nn.ModuleList(), nn.ModuleList()
         down, skip, up = self._levels()
@@ -125,7 +131,8 @@ class ResidualUNet(_MonaiNetwork):
             self.down.append(down)
             self.up.append(up)
             down, skip, up = skip.submodule
-        self.down += [down, skip.submodule]
+        self.down.append(down)
+        self.bottom: nn.Module = skip.submodule
         self.up.append(up)
 
     def _levels(self) -> Any:
@@ -136,7 +143,7 @@ class ResidualUNet(_MonaiNetwork):
         return _monai("UNet", self.in_channels, self.num_classes, strides=strides, norm="batch", **self.options).model
 
     def encode(self, x: Tensor) -> list[Tensor]:
-        """``(N, in_channels, H, W)`` -> maps at strides 2, 4, 8 …; the last two have the same."""
+        """``(N, in_channels, H, W)`` -> maps at strides 2, 4, 8 …"""
         maps = []
         for layer in self.down:
             x = layer(x)
@@ -145,8 +152,8 @@ class ResidualUNet(_MonaiNetwork):
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Maps of :meth:`encode` -> logits ``(N, num_classes, H, W)``."""
-        *skips, x = features
-        for layer, skip in zip(reversed(self.up), reversed(skips), strict=True):
+        x: Tensor = self.bottom(features[-1])
+        for layer, skip in zip(reversed(self.up), reversed(features), strict=True):
             x = layer(torch.cat([skip, x], 1))
         return x
 
@@ -160,7 +167,7 @@ class ResidualUNet(_MonaiNetwork):
             raise ValueError(f"num_classes is {num_classes}; it must be at least 1")
         like = next(self.up[0].parameters())
         self.num_classes = num_classes
-        self.up[0] = self._levels()[2].to(like)
+        self.up[0] = self._levels()[2].to(like).train(self.training)
 
 
 @register(
@@ -230,13 +237,13 @@ class DynUNet(_InstanceNormed):
         )
         self.down = nn.ModuleList([made.input_block, *made.downsamples, made.bottleneck])
         self.up: nn.ModuleList = made.upsamples
-        self.heads = nn.ModuleList([made.output_block.conv.conv])
-        if deep_supervision:
-            self.heads += [head.conv.conv for head in made.deep_supervision_heads]
+        self.head: nn.Conv2d = made.output_block.conv.conv
+        heads = made.deep_supervision_heads if deep_supervision else ()
+        self.auxiliary = nn.ModuleList(head.conv.conv for head in heads)
 
     def merge(self) -> None:
         """Drop the heads of the coarser levels, which only training needs."""
-        del self.heads[1:]
+        self.auxiliary = nn.ModuleList()
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """``(N, in_channels, H, W)`` -> maps at strides 1, 2, 4 …"""
@@ -248,20 +255,18 @@ class DynUNet(_InstanceNormed):
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Maps of :meth:`encode` -> logits ``(N, num_classes, H, W)``."""
-        logits: Tensor = self.heads[0](self._decoded(features)[0])
+        logits: Tensor = self.head(self._decoded(features)[0])
         return logits
 
     def training_outputs(self, x: Tensor) -> list[tuple[Tensor, float]]:
         """``(N, in_channels, H, W)`` -> logits of every supervised level at the size of the image; weights sum to 1."""
-        maps = self._decoded(self.encode(self.to_grid(x)))
-        size = maps[0].shape[-2:]
+        finest, *coarser = self._decoded(self.encode(self.to_grid(x)))
         height, width = x.shape[-2:]
-        total = sum(0.5**i for i in range(len(self.heads)))
-        outputs = []
-        for i, (head, y) in enumerate(zip(self.heads, maps, strict=False)):
-            logits = head(y) if i == 0 else F.interpolate(head(y), size=size)
-            outputs.append((logits[..., :height, :width], 0.5**i / total))
-        return outputs
+        outputs = [self.head(finest)]
+        for head, y in zip(self.auxiliary, coarser, strict=False):
+            outputs.append(F.interpolate(head(y), size=finest.shape[-2:]))
+        total = sum(0.5**i for i in range(len(outputs)))
+        return [(logits[..., :height, :width], 0.5**i / total) for i, logits in enumerate(outputs)]
 
     def _decoded(self, features: list[Tensor]) -> list[Tensor]:
         """Maps of the way up, finest first."""
@@ -278,9 +283,10 @@ class DynUNet(_InstanceNormed):
         Raises:
             ValueError: ``num_classes`` is below 1.
         """
-        for i, head in enumerate(self.heads):
+        self.head = fresh_head(self.head, num_classes)
+        for i, head in enumerate(self.auxiliary):
             assert isinstance(head, nn.Conv2d)
-            self.heads[i] = fresh_head(head, num_classes)
+            self.auxiliary[i] = fresh_head(head, num_classes)
         self.num_classes = num_classes
 
 
