@@ -129,7 +129,7 @@ def _print_one(facts: dict[str, Any]) -> None:
         "multiply-adds": f"{facts['multiply_adds'] / 1e9:.3f} G",
         "features": ", ".join(f"{channels} at 1/{stride}" for channels, stride in pyramid),
         "paper": f"{paper['title']} ({paper['year']}), {paper['url']}",
-        "published weights": facts["weights_licence"] or "none",
+        "weights under": facts["weights_licence"] or "no licence that is known, or no weights",
     }.items():
         table.add_row(label, text)
     Console().print(table)

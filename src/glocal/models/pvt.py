@@ -39,7 +39,6 @@ def _records(
     variant: str,
     summary: str,
     counts: tuple[tuple[int, int], tuple[int, int]],
-    published: bool = True,
     **arguments: Any,
 ) -> Iterator[ModelInfo]:
     """The records of a variant with patch embeddings and with SPM; ``counts``: parameters and multiply-adds of each."""
@@ -60,7 +59,6 @@ def _records(
             feature_channels=arguments.get("widths", _WIDTHS),
             feature_strides=(4, 8, 16, 32),
             paper=_SPM if spm else _PVT,
-            weights_licence="Apache-2.0" if published and not spm else None,
             arguments=MappingProxyType({**arguments, "merging": merging}),
         )
 
@@ -70,7 +68,6 @@ def _records(
         "nano",
         "PVT-Tiny at half the width, for small machines and demonstrations",
         ((3_543_144, 471_502_336), (3_764_040, 549_350_400)),
-        published=False,
         widths=(32, 64, 160, 256),
     ),
     *_records("tiny", "Pyramid Vision Transformer, Tiny", ((13_229_288, 1_801_952_256), (14_029_480, 2_071_246_848))),
@@ -96,7 +93,6 @@ def _records(
         "huge_v2",
         "Pyramid Vision Transformer, the unadvertised largest",
         ((304_945_512, 50_200_138_752), (306_721_640, 50_955_826_944)),
-        published=False,
         widths=(128, 256, 512, 768),
         depths=(3, 10, 60, 3),
         num_heads=(2, 4, 8, 12),

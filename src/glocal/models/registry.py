@@ -99,7 +99,7 @@ class ModelInfo:
     feature_strides: tuple[int, ...]
     paper: Paper
     weights_licence: str | None = None
-    """Licence of the weights the authors published; None: they published none."""
+    """Licence of the weights the authors published; None: there are none, or nothing here says under which licence."""
     arguments: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
     """Constructor arguments that make the variant."""
 

@@ -35,7 +35,6 @@ def _records(
     embed_dim: int,
     depths: tuple[int, ...],
     num_heads: tuple[int, ...],
-    published: bool = True,
 ) -> Iterator[ModelInfo]:
     """The records of a variant with patch merging and with SPM; ``counts``: parameters and multiply-adds of each."""
     for merging, (parameters, multiply_adds) in zip(("patch", "spm"), counts, strict=True):
@@ -55,7 +54,6 @@ def _records(
             feature_channels=tuple(embed_dim * 2**i for i in range(4)),
             feature_strides=(4, 8, 16, 32),
             paper=_SPM if spm else _SWIN,
-            weights_licence="MIT" if published and not spm else None,
             arguments=MappingProxyType(
                 {"embed_dim": embed_dim, "depths": depths, "num_heads": num_heads, "merging": merging}
             ),
@@ -70,7 +68,6 @@ def _records(
         48,
         (2, 2, 2, 2),
         (3, 6, 12, 24),
-        published=False,
     ),
     *_records(
         "tiny", "Swin-T", ((28_288_354, 4_490_566_656), (29_949_538, 4_983_884_544)), 96, (2, 2, 6, 2), (3, 6, 12, 24)
