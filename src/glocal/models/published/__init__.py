@@ -80,6 +80,8 @@ def convert_state_dict(tensors: Mapping[str, Tensor]) -> Converted:
         raise UserError(
             f"its tensors look like {system.family}, but {error.args[0]!r} is missing; is the file complete?"
         ) from None
+    except UserError:
+        raise
     except (IndexError, ValueError) as error:
         raise UserError(
             f"its tensors are named as those of {system.family}, but have other shapes ({error}); is it the right file?"
