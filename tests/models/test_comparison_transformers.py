@@ -187,6 +187,18 @@ def test_an_authors_checkpoint_becomes_a_model_folder(tmp_path: Path, case: str)
 
 
 @needs_golden
+@pytest.mark.parametrize("case", ["swinunet_2262_128", "transunet_vit_64"])
+def test_one_channel_is_the_published_network_on_the_image_repeated(tmp_path: Path, case: str) -> None:
+    network, tensors = narrow(case)
+    torch.save(tensors, tmp_path / "authors.pth")
+    name = convert_state_dict(tensors).name
+    grey = glocal.create_model(name, weights=tmp_path / "authors.pth", in_channels=1).eval()
+    x = torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(grey(x), network(x.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-5)
+
+
+@needs_golden
 @pytest.mark.parametrize(
     ("case", "lost"),
     [
