@@ -79,7 +79,7 @@ class _InstanceNormed(_MonaiNetwork):
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` -> logits ``(N, num_classes, H, W)`` (no softmax); any H and W."""
-        if len(x) == 0:  # instance norms refuse it
+        if x.shape[0] == 0:  # instance norms refuse it
             return x.new_zeros(0, self.num_classes, *x.shape[2:])
         return super().forward(x)
 
@@ -382,7 +382,8 @@ def _swin_maps(transformer: Any, x: Tensor) -> list[Tensor]:
 
     ``(N, C, H, W)`` -> five maps at strides 2 to 32, each normalised over its channels.
     """
-    swin = optional_import("monai.networks.nets.swin_unetr", "train")
+    from monai.networks.nets.swin_unetr import compute_mask, get_window_size
+
     x = transformer.pos_drop(transformer.patch_embed(x)).permute(0, 2, 3, 1)
     maps = [x]
     for number in range(1, 5):
@@ -390,9 +391,9 @@ def _swin_maps(transformer: Any, x: Tensor) -> list[Tensor]:
             x = getattr(transformer, f"layers{number}c")[0](x.permute(0, 3, 1, 2).contiguous()).permute(0, 2, 3, 1)
         stage = getattr(transformer, f"layers{number}")[0]
         size = x.shape[1:3]
-        window, shift = swin.get_window_size(size, stage.window_size, stage.shift_size)
+        window, shift = get_window_size(size, stage.window_size, stage.shift_size)
         padded = [-(-side // w) * w for side, w in zip(size, window, strict=True)]
-        mask = swin.compute_mask(padded, window, shift, x.device)
+        mask = compute_mask(padded, window, shift, x.device)
         for block in stage.blocks:
             x = block(x, mask)
         x = stage.downsample(x)
