@@ -62,7 +62,7 @@ def _facts(name: str) -> dict[str, Any]:
 
 _COLUMNS = ("network", "task", "parameters", "multiply-adds", "at", "paper")
 _RIGHT = _COLUMNS[2:5]
-_SHORT = {"segmentation": "segment", "classification": "classify"}
+_SHORT = {"segmentation": "segment", "classification": "classify", "parameters": "params", "multiply-adds": "MACs"}
 """So that a line of 80 characters holds a network."""
 
 
@@ -83,12 +83,15 @@ def _print_table(networks: list[dict[str, Any]]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in _COLUMNS:
-        short = column.replace("multiply", "mult")
-        table.add_column(short, justify="right" if column in _RIGHT else "left", no_wrap=True)
-    for facts in networks:
-        name, task, *cells = _row(facts)
-        table.add_row(name, _SHORT.get(task, task), *cells)
+    rows = [_row(facts) for facts in networks]
+    rows = [[name, _SHORT.get(task, task), *cells, paper.removeprefix("arXiv ")] for name, task, *cells, paper in rows]
+    for column, cells in zip(_COLUMNS, zip(*rows, strict=True), strict=True):
+        needed = None if column == _COLUMNS[-1] else max(map(len, cells))  # where it is narrow, addresses are cut
+        table.add_column(
+            _SHORT.get(column, column), justify="right" if column in _RIGHT else "left", no_wrap=True, min_width=needed
+        )
+    for row in rows:
+        table.add_row(*row)
     Console().print(table)
 
 
