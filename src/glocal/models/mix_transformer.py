@@ -49,7 +49,6 @@ def _record(
         feature_channels=widths,
         feature_strides=(4, 8, 16, 32),
         paper=_SEGFORMER if mit else _PVT_V2,
-        weights_licence="NVIDIA Source Code License" if mit else "Apache-2.0",
         arguments=MappingProxyType(arguments),
     )
 
