@@ -12,7 +12,16 @@ from torch import Tensor, nn
 
 from glocal.errors import UserError
 from glocal.models.dssaunet import DSSADecoder, DSSAUNet
-from glocal.models.published.system import Component, Converted, Record, Rules, System, apply_rules, renamed
+from glocal.models.published.system import (
+    Component,
+    Converted,
+    Record,
+    Rules,
+    System,
+    apply_rules,
+    renamed,
+    within_pattern,
+)
 from glocal.nn import (
     DualSparseSelectionAttention,
     LayerNorm2d,
@@ -42,17 +51,10 @@ _POOLING: Rules = [
 _CONV_NORM: Rules = [(r"0\.(.+)", r"conv.\1"), (r"1\.(.+)", r"norm.\1")]
 
 
-def _within(published: str, ours: str, rules: Rules) -> Rules:
-    """The rules of a part, for the whole; both places are patterns, and groups of the place come first."""
-    groups = re.compile(published).groups
-    shifted = [(p, None if r is None else re.sub(r"\\(\d)", lambda m: rf"\{int(m[1]) + groups}", r)) for p, r in rules]
-    return [(rf"{published}\.{p}", None if r is None else f"{ours}.{r}") for p, r in shifted]
-
-
 _BLOCK: Rules = [
     (r"pos_embed\.(.+)", r"position.\1"),
     (r"(norm[12]\..+)", r"block.\1"),
-    *_within("attn", "block.attention", _ATTENTION),
+    *within_pattern("attn", "block.attention", _ATTENTION),
     (r"mlp\.0\.(.+)", r"block.mlp.fc1.\1"),
     (r"mlp\.3\.(.+)", r"block.mlp.fc2.\1"),
 ]
@@ -64,24 +66,24 @@ _ENCODER: Rules = [
     (r"downsample_layers\.([123])\.0\.(.+)", r"\1.down.conv.\2"),
     (r"downsample_layers\.([123])\.1\.(.+)", r"\1.down.norm.\2"),
     (r"extra_norms\.(\d)\.(.+)", r"\1.norm.\2"),
-    *_within(r"stages\.(\d)\.(\d+)", r"\1.blocks.\2", _BLOCK),
+    *within_pattern(r"stages\.(\d)\.(\d+)", r"\1.blocks.\2", _BLOCK),
 ]
 _DECODER_BLOCKS: Rules = [
     (r"extra_norms\..+", None),  # built and never called
-    *_within(r"stages\.(\d)\.(\d+)", r"blocks.\1.\2", _BLOCK),
+    *within_pattern(r"stages\.(\d)\.(\d+)", r"blocks.\1.\2", _BLOCK),
 ]
 _DECODER: Rules = [
-    *_within("PPMHead", "pooling", _POOLING),
-    *(rule for i in range(3) for rule in _within(f"Conv_fuse{3 - i}", f"skips.{i}", _CONV_NORM)),
-    *(rule for i in range(3) for rule in _within(f"Conv_fuse{3 - i}_", f"smooth.{i}", _CONV_NORM)),
-    *_within("fuse_all", "fuse", _CONV_NORM),
+    *within_pattern("PPMHead", "pooling", _POOLING),
+    *(rule for i in range(3) for rule in within_pattern(f"Conv_fuse{3 - i}", f"skips.{i}", _CONV_NORM)),
+    *(rule for i in range(3) for rule in within_pattern(f"Conv_fuse{3 - i}_", f"smooth.{i}", _CONV_NORM)),
+    *within_pattern("fuse_all", "fuse", _CONV_NORM),
     (r"conv_x1\.(.+)", r"project.\1"),
     *((rf"Decoder\.{p}", r) for p, r in _DECODER_BLOCKS),
 ]
 _NETWORK: Rules = [
-    *_within("Encoder", "encoder", _ENCODER),
-    *_within("Decoder", "decoder", _DECODER_BLOCKS),
-    *_within("decoder", "decoder", _DECODER),
+    *within_pattern("Encoder", "encoder", _ENCODER),
+    *within_pattern("Decoder", "decoder", _DECODER_BLOCKS),
+    *within_pattern("decoder", "decoder", _DECODER),
     (r"cls_seg\.0\.(.+)", r"head.\1"),
 ]
 
@@ -92,7 +94,7 @@ def _rename(rules: Rules) -> Callable[[str], str | None]:
 
 _ENCODER_ALONE: Rules = [
     (r"Encoder\.(norm|head)\..+", None),  # a classifier's; the published network drops them
-    *_within("Encoder", "encoder", _ENCODER),
+    *within_pattern("Encoder", "encoder", _ENCODER),
 ]
 """Of the pre-trained file, once its names have ``Encoder.`` in front."""
 

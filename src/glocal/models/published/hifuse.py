@@ -13,7 +13,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glocal.models.hifuse import HiFuse, HiFuse2022
-from glocal.models.published.system import Component, Converted, Record, Rules, System, apply_rules, renamed
+from glocal.models.published.hifuse_names import (
+    ATTENTION,
+    CONVNEXT_BLOCK,
+    INDEX,
+    IRMLP,
+    LOCAL_BLOCK,
+    SAME,
+    SWIN_BLOCK,
+    WINDOW_BLOCK,
+    fusion_rules,
+    network_rules,
+)
+from glocal.models.published.system import (
+    Component,
+    Converted,
+    Record,
+    Rules,
+    System,
+    apply_rules,
+    renamed,
+    within_pattern,
+)
 from glocal.nn import (
     HFF,
     BottleneckHFF,
@@ -35,108 +56,6 @@ _VARIANTS: Mapping[tuple[int, ...], str] = {
     (2, 2, 18, 2): "hifuse_base",
 }
 """By the depths of both branches; other networks become ``hifuse_tiny`` with options."""
-
-# Published name -> ours, one table a module.
-_SAME: Rules = [(r"(.+)", r"\1")]
-_INDEX = "relative_position_index"
-"""A buffer of numbers that follow from the window's side."""
-_ATTENTION: Rules = [(_INDEX, None), *_SAME]
-_WINDOW_BLOCK: Rules = [
-    (r"norm1\.(.+)", r"norm.\1"),
-    (r"norm2\.(.+)", None),
-    (rf"attn\.{_INDEX}", None),
-    (r"attn\.(.+)", r"attention.\1"),
-    (r"fc1\.(.+)", r"linear.\1"),
-]
-_SWIN_BLOCK: Rules = [
-    (rf"attn\.{_INDEX}", None),
-    (r"attn\.(.+)", r"attention.\1"),
-    (r"((norm[12]|mlp\.fc[12])\..+)", r"\1"),
-]
-_LOCAL_BLOCK: Rules = [
-    (r"dwconv\.(.+)", r"depthwise.\1"),
-    (r"(norm\..+)", r"\1"),
-    (r"pwconv\.(.+)", r"linear.\1"),
-]
-_CONVNEXT_BLOCK: Rules = [
-    (r"dwconv\.(.+)", r"depthwise.\1"),
-    (r"(norm\..+|gamma)", r"\1"),
-    (r"pwconv([12]\..+)", r"fc\1"),
-]
-_IRMLP: Rules = [
-    (r"conv1\.conv\.(.+)", r"conv.\1"),
-    (r"bn1\.(.+)", r"norm.\1"),
-    (r"conv2\.conv\.(.+)", r"expand.\1"),
-    (r"conv3\.conv\.(.+)", r"project.conv.\1"),
-    (r"conv3\.bn\.(.+)", r"project.norm.\1"),
-]
-_BOTTLENECK: Rules = [
-    (r"bn1\.(.+)", r"norm.\1"),
-    (r"conv1\.conv\.(.+)", r"reduce.conv.\1"),
-    (r"bn2\.(.+)", r"reduce.norm.\1"),
-    (r"conv2\.conv\.(.+)", r"conv.conv.\1"),
-    (r"bn3\.(.+)", r"conv.norm.\1"),
-    (r"conv3\.conv\.(.+)", r"expand.\1"),
-    (r"skip_layer\.conv\.(.+)", r"skip.\1"),
-]
-
-
-def _conv_norm(published: str, ours: str) -> Rules:
-    return [(rf"{published}\.conv\.(.+)", rf"{ours}.conv.\1"), (rf"{published}\.bn\.(.+)", rf"{ours}.norm.\1")]
-
-
-def _within(published: str, ours: str, rules: Rules) -> Rules:
-    """The rules of a part, for the whole; ``published`` is a pattern without groups."""
-    front = f"{ours}." if ours else ""
-    return [(rf"{published}\.{p}", None if r is None else f"{front}{r}") for p, r in rules]
-
-
-def _fusion_rules(first: bool, old: bool) -> Rules:
-    """Of a fusion block; each published one has the mixers of both kinds and uses one."""
-    unused = r"(Updim|norm1|W3)\..+" if first else r"(norm2|W)\..+"
-    rules: list[tuple[str, str | None]] = [
-        (unused, None),
-        (r"se\.0\.(.+)", r"global_attention.fc1.\1"),
-        (r"se\.2\.(.+)", r"global_attention.fc2.\1"),
-        *_conv_norm("spatial", "local_attention.conv"),
-        *_conv_norm("W_l", "local_conv"),
-        *_conv_norm("W_g", "global_conv"),
-        *_conv_norm("Updim", "previous_conv"),
-    ]
-    if old:
-        return [*rules, *_conv_norm("W3?", "mixer.0"), *_within("residual", "transform", _BOTTLENECK)]
-    return [
-        *rules,
-        (r"norm[12]\.(.+)", r"mixer.0.\1"),
-        *_conv_norm("W3?", "mixer.1"),
-        (r"norm3\.(.+)", r"transform.0.\1"),
-        *_within("residual", "transform.1", _IRMLP),
-    ]
-
-
-def _network_rules(old: bool) -> Rules:
-    rules: list[tuple[str, str | None]] = [
-        (r"(norm|head)\.(.+)", None),
-        (r"conv_(norm|head)\.(.+)", r"\1.\2"),
-        (r"patch_embed\.proj\.(.+)", r"embed.\1"),
-        (r"patch_embed\.norm\.(.+)", r"embed_norm.\1"),
-        (r"downsample_layers\.0\.(.+)", r"stem.\1"),
-    ]
-    for s in range(4):
-        rules += _within(rf"layers{s + 1}\.downsample", f"merging.{s - 1}", _SAME)
-        rules += _within(rf"downsample_layers\.{s}", f"downsample.{s - 1}", _SAME)
-        rules += _within(f"fu{s + 1}", f"fusion.{s}", _fusion_rules(first=s == 0, old=old))
-        for ours, published, block in (
-            ("global_stages", rf"layers{s + 1}\.blocks", _SWIN_BLOCK if old else _WINDOW_BLOCK),
-            ("local_stages", rf"stages\.{s}", _CONVNEXT_BLOCK if old else _LOCAL_BLOCK),
-        ):
-            rules += [(rf"{published}\.(\d+)\.{p}", r and f"{ours}.{s}.\\1.{_next_groups(r)}") for p, r in block]
-    return rules
-
-
-def _next_groups(ours: str) -> str:
-    """Our name with its groups counted one higher, for a pattern that has one in front."""
-    return re.sub(r"\\(\d)", lambda group: f"\\{int(group[1]) + 1}", ours)
 
 
 def _rename(rules: Rules) -> Callable[[str], str | None]:
@@ -177,8 +96,8 @@ def _convert(state: Mapping[str, Tensor]) -> Converted:
             "2024-01-16 needs channel_gate='double_sigmoid'",
         )
     name = "hifuse_2022" if old else _VARIANTS.get(depths if depths == local_depths else (), "hifuse_tiny")
-    own = {name: tensor for name, tensor in state.items() if not name.endswith(_INDEX)}
-    ours, ignored, unexpected = renamed(own, _rename(_network_rules(old)))
+    own = {name: tensor for name, tensor in state.items() if not name.endswith(INDEX)}
+    ours, ignored, unexpected = renamed(own, _rename(network_rules(old)))
     return Converted("hifuse", name, arguments, ours, ignored, unexpected, notes)
 
 
@@ -258,7 +177,7 @@ def _window_attention(record: Record) -> Component:
     def make(dim: int, window_size: Sequence[int], num_heads: int, qkv_bias: bool = True) -> WindowAttention:
         return WindowAttention(dim, num_heads, window_size[0], qkv_bias=qkv_bias)
 
-    return _wrapped(_Windows(make(**record["arguments"])), _ATTENTION)
+    return _wrapped(_Windows(make(**record["arguments"])), ATTENTION)
 
 
 def _stage(record: Record) -> Component:
@@ -280,10 +199,10 @@ def _stage(record: Record) -> Component:
                 else TransformerBlock(dim, attention, mlp_ratio, dropout=0.0)
             ]
         merging = nn.Identity() if downsample is None else PatchMerging(dim // 2, dim)
-        block = _WINDOW_BLOCK if revision is None else _SWIN_BLOCK
+        block = WINDOW_BLOCK if revision is None else SWIN_BLOCK
         rules = [
-            *_within("downsample", "0", _SAME),
-            *((rf"blocks\.(\d+)\.{p}", r and f"1.\\1.{_next_groups(r)}") for p, r in block),
+            *within_pattern("downsample", "0", SAME),
+            *within_pattern(r"blocks\.(\d+)", r"1.\1", block),
         ]
         return _wrapped(_ChannelsFirst(nn.Sequential(merging, nn.Sequential(*blocks))), rules)
 
@@ -294,14 +213,14 @@ def _patch_merging(record: Record) -> Component:
     def make(dim: int) -> PatchMerging:
         return PatchMerging(dim // 2, dim)
 
-    return _wrapped(_ChannelsFirst(make(**record["arguments"])), _SAME)
+    return _wrapped(_ChannelsFirst(make(**record["arguments"])), SAME)
 
 
 def _patch_embed(record: Record) -> Component:
     def make(patch_size: int, in_c: int, embed_dim: int, norm_layer: str) -> _PatchEmbed:
         return _PatchEmbed(in_c, embed_dim, patch_size)
 
-    return Component(make(**record["arguments"]), _rename(_SAME))
+    return Component(make(**record["arguments"]), _rename(SAME))
 
 
 def _stem(record: Record) -> Component:
@@ -311,14 +230,14 @@ def _stem(record: Record) -> Component:
             stem, nn.Sequential(LayerNorm2d(conv_dims[0]), nn.Conv2d(conv_dims[0], conv_dims[1], 2, 2))
         )
 
-    return Component(make(**record["arguments"]), _rename(_SAME))
+    return Component(make(**record["arguments"]), _rename(SAME))
 
 
 def _local_block(record: Record) -> Component:
     def make(dim: int, drop_rate: float = 0.0) -> LocalBlock:
         return LocalBlock(dim, drop_rate)
 
-    return Component(make(**record["arguments"]), _rename(_LOCAL_BLOCK))
+    return Component(make(**record["arguments"]), _rename(LOCAL_BLOCK))
 
 
 def _convnext_block(record: Record) -> Component:
@@ -327,14 +246,14 @@ def _convnext_block(record: Record) -> Component:
     ) -> ConvNeXtBlock:
         return ConvNeXtBlock(dim, drop_rate, layer_scale=layer_scale_init_value)
 
-    return Component(make(**record["arguments"]), _rename(_CONVNEXT_BLOCK))
+    return Component(make(**record["arguments"]), _rename(CONVNEXT_BLOCK))
 
 
 def _irmlp(record: Record) -> Component:
     def make(inp_dim: int, out_dim: int, irmlp: Any = "dense") -> InvertedResidualMlp:
         return InvertedResidualMlp(inp_dim, out_dim, irmlp)
 
-    return Component(make(**record["arguments"]), _rename(_IRMLP))
+    return Component(make(**record["arguments"]), _rename(IRMLP))
 
 
 def _fusion(record: Record) -> Component:
@@ -368,7 +287,7 @@ def _fusion(record: Record) -> Component:
             local_map, global_map, finer = torch.split(x, [ch_1, ch_2, x.shape[1] - ch_1 - ch_2], 1)
             return local_map, global_map, None if first else F.pixel_shuffle(finer, 2)
 
-        return Component(module, _rename(_fusion_rules(first, old=revision is not None)), cut)
+        return Component(module, _rename(fusion_rules(first, old=revision is not None)), cut)
 
     return make(**record["arguments"])
 
@@ -393,7 +312,7 @@ def _network(record: Record) -> Component:
 
     arguments = record["arguments"]
     network = make(**arguments)
-    rules = _network_rules(old="revision" in arguments)
+    rules = network_rules(old="revision" in arguments)
     return _wrapped(_AllMaps(network), rules) if arguments.get("features") else Component(network, _rename(rules))
 
 

@@ -22,6 +22,7 @@ __all__ = [
     "part_of",
     "renamed",
     "within",
+    "within_pattern",
 ]
 
 
@@ -116,6 +117,17 @@ def within(published: str, ours: str, rules: Rules) -> Rules:
     """The rules of a part, for the whole: both names get the part's place in front (an empty one: nothing)."""
     place = f"{ours}." if ours else ""
     return [(rf"{re.escape(published)}\.{p}", None if r is None else place + r) for p, r in rules]
+
+
+def within_pattern(published: str, ours: str, rules: Rules) -> Rules:
+    """As :func:`within`, of parts in many places: both are patterns, and groups of the place are counted first."""
+    groups = re.compile(published).groups
+    place = f"{ours}." if ours else ""
+
+    def shifted(name: str) -> str:
+        return re.sub(r"\\(\d)", lambda group: rf"\{int(group[1]) + groups}", name)
+
+    return [(rf"{published}\.{p}", None if r is None else place + shifted(r)) for p, r in rules]
 
 
 def renamed(
