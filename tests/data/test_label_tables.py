@@ -150,6 +150,9 @@ REFUSED = {
     "open quotes": ('image,label\na,"x\nb,y\n', "line 3: unexpected end of data"),
     "binary": ("\x00\x01\x02\xff", "labels.csv"),
     "empty": ("", "the file is empty"),
+    "no rows": ("image,label\n", r"labels\.csv: the table has no rows"),
+    "a control character": ("image,label\na,x\x1b[31m\nb,y\nc,y\n", r"labels\.csv: the class 'x\\x1b\[31m' holds"),
+    "two lines": ('image,label\na,"x\ny"\nb,y\nc,y\n', r"labels\.csv: the class 'x\\ny' holds"),
 }
 
 
@@ -250,3 +253,16 @@ def test_another_label_is_another_fingerprint_and_another_cache(three: Path, tmp
         dataset = open_dataset(three)
         found.add((dataset.fingerprint, build_cache(dataset, dataset.cases, (8, 8), 1, tmp_path / "cache").folder))
     assert len({a for a, _ in found}) == len({b for _, b in found}) == 3
+
+
+@pytest.mark.parametrize("text", [",image,label\n0,a,x\n1,b,y\n0,c,y\n", ",image,x,y\n0,a,1,0\n1,b,0,1\n1,c,0,1\n"])
+def test_a_column_without_a_title_says_nothing(three: Path, text: str) -> None:
+    (three / "labels.csv").write_text(text)
+    dataset = open_dataset(three)
+    assert (dataset.classes, labels(dataset)) == (("x", "y"), {"a": 0, "b": 1, "c": 1})
+    assert [case.group for case in dataset.cases] == ["a", "b", "c"]
+
+
+def test_classes_that_differ_in_case_alone_are_told(three: Path) -> None:
+    (three / "labels.csv").write_text("image,label\na,Ill\nb,well\nc,ill\n")
+    assert "classes 'Ill' and 'ill' differ in case alone; are they one?" in open_dataset(three).notes

@@ -66,7 +66,7 @@ def _names(cell: str) -> tuple[str, ...]:
 
 
 def _columns_of_ones(table: Table) -> Classes | None:
-    known = {table.key, table.group, "split", "pixel_size_mm"}
+    known = {table.key, table.group, "split", "pixel_size_mm", ""}  # a column without a title numbers the rows
     names: list[str] = []
     shown: list[list[bool]] = []
     left_out: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 
 from glocal.data._class_columns import Classes
@@ -97,6 +98,10 @@ def classification_set(
         one = f" ({min(present)})" if present else ""
         raise UserError(f"{root}: only one class{one} has images; a classifier needs at least two")
     names = _class_names(root, sorted(present, key=natural), declared, classes)
+    _require_printable(root if classes is None else root / table, names)
+    alike = next(((a, b) for a, b in combinations(names, 2) if a.casefold() == b.casefold()), None)
+    if alike is not None:
+        found.notes.append(f"classes {alike[0]!r} and {alike[1]!r} differ in case alone; are they one?")
     for name in names:
         if name not in present:
             where = root / (name if classes is None else table)
@@ -127,6 +132,13 @@ def classification_set(
         names,
         multi_label,
     )
+
+
+def _require_printable(where: Path, names: tuple[str, ...]) -> None:
+    """Refuse names that would break lines, or steer the terminal they are printed on."""
+    for name in names:
+        if not name.isprintable():
+            raise UserError(f"{where}: the class {name!r} holds characters that cannot be printed; rename it")
 
 
 def _labels(draft: Draft, numbers: Mapping[str, str]) -> tuple[str, ...]:

@@ -176,13 +176,13 @@ def read_table(path: Path) -> Table:
             raise UserError(f"{path}: line {line}: {text}; put quotes around a value that holds a comma")
         cells = tuple(cell.strip() for cell in (*row, *[""] * len(header))[: len(header)])
         by_name = dict(zip(header, cells, strict=True))
-        named = by_name.get(group or "", "")
+        named = by_name[group] if group else ""
         rows.append(
             Row(
                 line,
                 by_name[key].replace("\\", "/").removeprefix("./"),
                 f"{group} {named}" if named else None,
-                by_name.get(stratum or "") or None,
+                (by_name[stratum] or None) if stratum else None,
                 _split(path, line, by_name.get("split", "")),
                 _spacing(path, line, by_name.get("pixel_size_mm", "")),
                 cells,

@@ -75,6 +75,8 @@ def open_dataset(
     if found is not None and task == "classification":
         declared = declared if declared is not None and names_classes(found, classes, declared) else None
     if found is None:
+        if table is not None and not table.rows:
+            raise UserError(f"{table.path}: the table has no rows; give one row an image")
         found = find_classes(root, drafts, table if classes is not None else None, undecided)
         if classes is not None and table is not None and table.path.name != CASES:
             found.complete = table.path.name == LABELS or not by_folder
