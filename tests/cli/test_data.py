@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -119,3 +121,14 @@ def test_in_a_process_of_its_own(phantoms):
     assert done.returncode == 0
     assert json.loads(done.stdout)["usable"] == 44
     assert done.stderr == ""
+
+
+def test_splits_of_many_classes_have_a_row_each(tmp_path, capsys):
+    names = [f"a class with a long name, number {k}" for k in range(8)]
+    for k, name in enumerate(names):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for i in range(10):
+            Image.fromarray(np.full((8, 8), 10 * k + i, np.uint8)).save(tmp_path / "set" / name / f"{k}-{i}.png")
+    assert main(["data", "splits", str(tmp_path / "set")]) == 0
+    shown = capsys.readouterr().out
+    assert all(re.search(rf"{name} +│ +8 │ +1 │ +1 │", shown) for name in names)

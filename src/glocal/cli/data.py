@@ -32,6 +32,9 @@ COMMANDS = {
 SHOWN = 5
 """Findings of one kind, and files of one finding, that are printed; --json lists all."""
 
+_SPLITS_WIDTH = 70
+"""Titles of classes that fit beside each other in a terminal, in characters."""
+
 Task: TypeAlias = Literal["segmentation", "classification"]
 TASK_HELP = "segmentation or classification, where both are possible; default: segmentation where there are masks"
 
@@ -213,28 +216,44 @@ def _splits(arguments: list[str]) -> None:
 def _print_splits(path: Path, dataset: Dataset, splits: Splits) -> None:
     from rich.console import Console
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table("part", header_style="bold")
     of_class = dataset.task == "classification"
     strata = dataset.classes if of_class else sorted({case.stratum for case in dataset.cases if case.stratum})
-    for title in ("cases", "groups", *strata):
-        table.add_column(escape(title), justify="right")
     parts = {"train": splits.train, "val": splits.val, "test": splits.test}
     if splits.folds:
         parts = {f"fold {number} val": fold.val for number, fold in enumerate(splits.folds)} | {"test": splits.test}
-    for name, ids in parts.items():
+    rows = []
+    for ids in parts.values():
         cases = dataset.select(ids)
         members = Counter(dataset.classes[label] for case in cases for label in case.labels)
         members = members if of_class else Counter(case.stratum for case in cases if case.stratum)
         counts = [members[stratum] for stratum in strata]
-        table.add_row(name, str(len(cases)), str(len({case.group for case in cases})), *map(str, counts))
+        rows.append([str(len(cases)), str(len({case.group for case in cases})), *map(str, counts)])
+    table = _turned(list(parts), ["cases", "groups", *strata], rows)
     console = Console(highlight=False, emoji=False)
     origin = "came with the data" if splits.ready_made else f"seed {splits.seed}"
     console.print(f"[bold]{escape(str(path))}[/bold]: {counted(len(dataset), 'case')}, {origin}")
     for note in splits.notes:
         console.print(f"  {escape(note)}")
     console.print(table)
+
+
+def _turned(parts: list[str], titles: list[str], rows: list[list[str]]) -> Table:
+    """A part of the split in each row; where there are many classes, or long names, in each column."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    if len("".join(titles)) + 3 * len(titles) <= _SPLITS_WIDTH:
+        table = Table("part", header_style="bold")
+        heads, body, lines = titles, parts, rows
+    else:
+        table = Table("", header_style="bold")
+        heads, body, lines = parts, titles, [list(column) for column in zip(*rows, strict=True)]
+    for title in heads:
+        table.add_column(escape(title), justify="right")
+    for name, cells in zip(body, lines, strict=True):
+        table.add_row(escape(name), *cells)
+    return table
 
 
 def _phantom(arguments: list[str]) -> None:
