@@ -149,3 +149,10 @@ def test_load_tells_the_task_by_the_model(tiny):
     assert isinstance(glocal.load(tiny, device="cpu"), Predictor)
     with pytest.raises(UserError, match="trained for segmentation"):
         Classifier.load(tiny, device="cpu")
+
+
+def test_a_class_is_there_from_logit_0_on_however_little_that_says():
+    """As the evaluation has it; in float32 both probabilities are 0.5."""
+    picture = make()(np.zeros((8, 8, 3), np.uint8)).picture
+    answer = Classification(CLASSES[:2], picture, torch.tensor([-1e-7, 0.0]), 100.0, multi_label=True)
+    assert answer.prediction == ("malignant",)

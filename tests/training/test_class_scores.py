@@ -53,3 +53,11 @@ def test_columns_are_the_scores() -> None:
     assert names == SCORES["classification"]
     for task, shown in SHOWN.items():
         assert set(shown.values()) <= set(SCORES[task])
+
+
+def test_an_area_is_as_exact_as_the_others_and_logit_0_is_a_yes() -> None:
+    logits = torch.tensor([[0.0, 1.0], [-1.0, 0.0], [2.0, -1.0], [1.0, 3.0]])
+    truth = torch.tensor([[1, 0], [0, 1], [0, 0], [1, 0]])
+    found = class_scores(logits, truth)
+    assert found.auroc == (2 / 4 + 1 / 3) / 2
+    assert found.accuracy == 5 / 8

@@ -17,9 +17,6 @@ from glocal.inference.tta import AugmentedClassifier, View
 
 __all__ = ["Classification", "Classifier"]
 
-PRESENT = 0.5
-"""Probability from which on a class counts as present, where several may be."""
-
 
 @dataclass(frozen=True, eq=False)
 class Classification:
@@ -60,7 +57,7 @@ class Classification:
         The first of several that are equally probable.
         """
         if self.multi_label:
-            return tuple(name for name, p in zip(self.classes, self.probabilities, strict=True) if p >= PRESENT)
+            return tuple(name for name, logit in zip(self.classes, self.logits.tolist(), strict=True) if logit >= 0)
         return self.classes[int(self.logits.numpy().argmax())]
 
     @property

@@ -82,7 +82,7 @@ class ClassScores:
     """What the best epoch of a classifier can be chosen by; a score of nothing is nan."""
 
     accuracy: float
-    """Share of right answers: the highest logit, or in a multi-label set each class by itself, above 0 or not."""
+    """Share of right answers: the highest logit, or in a multi-label set each class by itself, from 0 on or not."""
     balanced_accuracy: float
     """Mean recall of the classes; multi-label: mean over classes of (sensitivity + specificity) / 2."""
     macro_f1: float
@@ -104,7 +104,7 @@ def class_scores(logits: Tensor, truth: Tensor) -> ClassScores:
     """
     values, several = logits.double().cpu(), truth.ndim == 2
     right = truth.bool().cpu() if several else torch.nn.functional.one_hot(truth.long().cpu(), values.shape[1]).bool()
-    said = values > 0 if several else torch.nn.functional.one_hot(values.argmax(dim=1), values.shape[1]).bool()
+    said = values >= 0 if several else torch.nn.functional.one_hot(values.argmax(dim=1), values.shape[1]).bool()
     probabilities = values.sigmoid() if several else values.softmax(dim=1)
     hits, number = (right & said).sum(dim=0).double(), float(len(right))
     shown, claimed = right.sum(dim=0).double(), said.sum(dim=0).double()
@@ -117,5 +117,5 @@ def class_scores(logits: Tensor, truth: Tensor) -> ClassScores:
         accuracy=float((right == said).double().mean()) if several else float(hits.sum()) / number,
         balanced_accuracy=_mean_where((recall + specificity) / 2, both) if several else _mean_where(recall, occurs),
         macro_f1=_mean_where(2 * hits / (shown + claimed).clamp(min=1), occurs),
-        auroc=_mean_where(torch.tensor(areas), both),
+        auroc=_mean_where(torch.tensor(areas, dtype=torch.float64), both),
     )

@@ -198,7 +198,7 @@ def _class_targets(
     values = logits[0].detach().float().cpu().numpy()
     p = probabilities(values, record.temperature, multi_label=record.multi_label)
     order = np.argsort(-values, kind="stable").tolist()
-    predicted = [index for index in order if p[index] >= 0.5] if record.multi_label else []
+    predicted = [index for index in order if values[index] >= 0] if record.multi_label else []
     indices = (predicted or order[:1])[:most] if asked is None else [classes.index(name) for name in asked]
     return [_Target(classes[k], float(p[k]), _logit(k)) for k in indices]
 
