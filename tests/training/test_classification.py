@@ -241,6 +241,15 @@ def test_what_is_for_classifiers_is_refused_of_a_segmentation(changes: dict[str,
         settle(load_recipe("quick", changes), "segmentation")
 
 
+def test_options_that_the_data_decide_and_those_of_masks_are_refused() -> None:
+    for changes, message in (
+        ({"model_args": {"num_classes": 5}}, "model_args.num_classes is what the data say"),
+        ({"data.masks": "keep"}, "data.masks is for segmentation"),
+    ):
+        with pytest.raises(UserError, match=message):
+            settle(load_recipe("quick", {"model": "hifuse_micro", **changes}), "classification")
+
+
 def test_a_class_without_training_images_is_told(
     shapes: Path, tmp_path: Path, small: Small, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from glocal.errors import UserError
+from glocal.errors import UserError, counted
 from glocal.models.registry import Task
 from glocal.training.augment_config import AugmentConfig, check_augment
 from glocal.training.losses import LOSSES, LossConfig, resolve_loss
@@ -213,6 +213,9 @@ def check_recipe(recipe: Recipe) -> Recipe:
     for name, share in {"train.ema": train.ema, "optimizer.momentum": optimizer.momentum}.items():
         if share is not None and not 0 <= share < 1:
             raise UserError(f"{name} is {share}; it must be at least 0 and below 1")
+    for name in ("in_channels", "num_classes"):
+        if name in recipe.model_args:
+            raise UserError(f"model_args.{name} is what the data say; leave it out (data.channels chooses grey or RGB)")
     if data.std is not None and min(data.std, default=0) <= 0:
         raise UserError(f"data.std is {data.std}; its numbers must be above 0")
     if data.fold is not None and data.folds is not None and data.fold >= data.folds:
@@ -227,10 +230,10 @@ def check_recipe(recipe: Recipe) -> Recipe:
     if schedule.warmup_epochs >= train.epochs - schedule.cooldown_epochs and schedule.warmup_epochs:
         shorter = (train.epochs - schedule.cooldown_epochs) / 4
         log.warning(
-            "schedule.warmup_epochs: %g instead of %g, which leaves nothing of %d epochs for the schedule itself",
+            "schedule.warmup_epochs: %g instead of %g, which leaves nothing of %s for the schedule itself",
             shorter,
             schedule.warmup_epochs,
-            train.epochs,
+            counted(train.epochs, "epoch"),
         )
         schedule = replace(schedule, warmup_epochs=shorter)
     loss = recipe.loss if recipe.loss.name == "auto" else resolve_loss(recipe.loss)
@@ -257,6 +260,8 @@ def settle(recipe: Recipe, task: Task, multi_label: bool = False) -> Recipe:
         if value not in known:
             other = f"{name} is {value!r}, which is not for {task}, the task of {recipe.model}"
             raise UserError(f"{other}; choose from {', '.join(known)}")
+    if task == "classification" and recipe.data.masks != "unite":
+        raise UserError(f"data.masks is for segmentation; {recipe.model} is for classification: leave it out")
     for name, p in (("erase", recipe.augment.erase.p), ("mix", recipe.augment.mix.p)):
         if task == "segmentation" and p:
             raise UserError(
