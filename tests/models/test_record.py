@@ -34,7 +34,7 @@ def test_segmentation_has_neither():
             record("segmentation", **options)
 
 
-@pytest.mark.parametrize("value", [0, -1.0, float("nan"), float("inf"), True, "1", None])
+@pytest.mark.parametrize("value", [0, -1.0, 1e-320, 1e300, float("nan"), float("inf"), True, "1", None])
 def test_a_temperature_that_is_none_is_refused_in_one_line(value):
     with pytest.raises(UserError, match=r"^model\.json: .*temperature.*[^\n]*$"):
         ModelRecord.from_json({**record().to_json(), "temperature": value}, "model.json")

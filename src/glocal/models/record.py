@@ -76,8 +76,8 @@ class ModelRecord:
     """Classification: each class is present or absent by itself (sigmoid), rather than one of them (softmax)."""
 
     def __post_init__(self) -> None:
-        if not _number(self.temperature) or self.temperature <= 0:
-            raise ValueError(f"temperature is {self.temperature!r}; it must be a number above 0")
+        if not _number(self.temperature) or not 1e-6 <= self.temperature <= 1e6:  # beyond, logits / T overflow
+            raise ValueError(f"temperature is {self.temperature!r}; it must be a number above 0, from 1e-6 to 1e6")
         if self.task != "classification" and (self.multi_label or self.temperature != 1.0):
             raise ValueError(f"temperature and multi_label are for classification; the task is {self.task}")
 
