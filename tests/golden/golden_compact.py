@@ -19,7 +19,11 @@ SAMPLES = 61
 """Values kept of each output; a prime, so that the stride meets every channel and column."""
 LARGEST_INPUT = 70_000
 """Cases with more input values than this are left to the full set."""
-NETWORKS = ("net_batch2_small", "net_deployed_checkpoint", "ablation_single_skip_lft", "ablation_single_scale_gft")
+NETWORKS = {
+    *("net_batch2_small", "net_deployed_checkpoint", "ablation_single_skip_lft", "ablation_single_scale_gft"),
+    *("tiny_8_depthwise", "pvt_spm_micro_64x96", "pvt_spm_tiny_features_128x160", "network_128_c2"),
+    *("unet_64", "attunet_64", "unetpp_64", "resunet_64", "transunet_mk_b2_64", "esfpnet_t_64"),
+}
 """Whole networks whose long lists of tensors are kept."""
 
 
@@ -65,8 +69,10 @@ def _compact(path: Path) -> dict[str, Any] | None:
         return None
     if np.prod(record["input_shape"]) > LARGEST_INPUT:
         return None
-    outputs = [arrays[key] for key in sorted(k for k in arrays if k.startswith("output"))]
-    dropped = ("note", "repository", "commit", "output", "max_abs_difference_to_training_form")
+    outputs = [
+        arrays[key] for key in sorted((k for k in arrays if k.startswith("output")), key=lambda k: int(k[6:] or 0))
+    ]
+    dropped = ("note", "repository", "commit", "max_abs_difference_to_training_form")
     return {
         "record": {key: value for key, value in record.items() if key not in dropped},
         "outputs": [sampled(output) for output in outputs],
@@ -76,8 +82,7 @@ def _compact(path: Path) -> dict[str, Any] | None:
 
 def main() -> None:
     """Write ``compact.json``, one case a line."""
-    systems = {"lmnet"}
-    cases = [_compact(path) for path in shared_records() if path.parent.name in systems]
+    cases = [_compact(path) for path in shared_records()]
     lines = [json.dumps(case, separators=(",", ":")) for case in cases if case is not None]
     COMPACT.write_text("[\n" + ",\n".join(lines) + "\n]\n")
     print(f"{len(lines)} cases, {COMPACT.stat().st_size} bytes")

@@ -66,7 +66,7 @@ def normalisation(recipe: Recipe, channels: int) -> Preprocessing:
         if asked is not None and len(asked) != channels:
             raise UserError(
                 f"data.{what} has {counted(len(asked), 'number')}; the images have {counted(channels, 'channel')}, "
-                "give one for each"
+                "give one for each, or choose the channels: --data.channels"
             )
         given = tuple(asked if asked is not None else own)
         values[what] = given if len(given) == channels else (float(np.mean(given)),) * channels
