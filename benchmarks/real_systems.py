@@ -69,8 +69,8 @@ PLANS = [
     Plan("dssaunet_tiny", "psfhs", "dssaunet", 128, 8, SHORT),
     Plan("star_dssaunet_tiny", "psfhs", "dssaunet", 128, 8, SHORT),
     Plan("hiperformer_tiny", "acdc", "hiperformer", 128, 40, SHORT),
-    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, ("--model_args={backbone: pvt_tiny}", *SLOWER), "fpn-pvt_tiny"),
-    Plan("semantic_fpn", "kvasir_seg", "quick", 128, 5, SLOWER, "fpn-pvt_tiny_spm"),
+    Plan("semantic_fpn", "kvasir_seg", "quick", 96, 5, ("--model_args={backbone: pvt_tiny}", *SLOWER), "fpn-pvt_tiny"),
+    Plan("semantic_fpn", "kvasir_seg", "quick", 96, 5, SLOWER, "fpn-pvt_tiny_spm"),
 ]
 SHOWN_MASKS = ("psfhs-dssaunet_tiny", "psfhs-star_dssaunet_tiny")
 SHOWN_MAPS = ("busi-hifuse_micro", "busi-pvt_tiny", "busi-pvt_tiny_spm")
