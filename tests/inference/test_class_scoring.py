@@ -178,6 +178,21 @@ def test_rows_belong_to_images_wherever_they_lie(run, data, tmp_path):
         assert np.array_equal(evaluate_table(predictions, data).confusion, expected)
 
 
+def test_rows_may_name_images_without_their_ending_though_there_are_dots(run, tmp_path):
+    data = fake_classifier.write_images(tmp_path / "dots")
+    for image in data.rglob("*.png"):
+        image.rename(image.with_name(f"2020.03.{image.name}"))
+    predictions = table(run, data, tmp_path / "t.csv")
+    expected = evaluate_table(predictions, data).confusion
+    predictions.write_text(predictions.read_text().replace(".png", ""))
+    assert np.array_equal(evaluate_table(predictions, data).confusion, expected)
+
+
+def test_a_published_area_of_a_table_is_told_to_be_of_probabilities(run, data, tmp_path):
+    found = evaluate_table(table(run, data, tmp_path / "t.csv"), data, preset="hifuse")
+    assert any("AUC as hifuse takes it is of logits" in note for note in found.summary["notes"])
+
+
 def test_tables_that_do_not_fit(run, data, tmp_path):
     predictions = table(run, data, tmp_path / "t.csv")
     lines = predictions.read_text().splitlines()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path, PurePath
 
 from glocal.data import Case, open_dataset, read_splits
+from glocal.data.readers import IMAGE_SUFFIXES
 from glocal.errors import UserError, counted
 from glocal.evaluation import (
     ClassificationEvaluation,
@@ -79,10 +80,14 @@ def evaluate_table(
         if progress is not None:
             progress(done, len(cases))
     evaluation = evaluate_classification(classified, dataset.classes, multi_label=dataset.multi_label, preset=preset)
+    notes = []
     others = len(table) - len(set(rows.values()))
     if others and splits is None:
         note = f"{counted(others, 'row')} of {path.name} without a case of {dataset.root}"
-        evaluation = dataclasses.replace(evaluation, notes=(note,))
+        notes.append(note)
+    if preset is not None:
+        notes.append(f"AUC as {preset} takes it is of logits; a table has probabilities, of which it is computed here")
+    evaluation = dataclasses.replace(evaluation, notes=tuple(notes))
     asked = {"predictions": str(path), "data": str(dataset.root), "fingerprint": dataset.fingerprint}
     manifest = {"evaluation": {**asked, "split": "all" if splits is None else split}}
     title = f"{path.name} against {dataset.root.resolve().name}"
@@ -95,7 +100,8 @@ def _matched(path: Path, images: Collection[str], cases: Sequence[Case]) -> dict
     real = {os.path.realpath(image): image for image in images}
     ending: dict[str, list[str]] = defaultdict(list)
     for image in images:
-        parts = PurePath(image).with_suffix("").parts
+        path = PurePath(image)
+        parts = (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).parts
         for start in range(len(parts)):
             ending["/".join(parts[start:])].append(image)
     found, missing = {}, []
