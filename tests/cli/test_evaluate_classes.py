@@ -27,6 +27,8 @@ def test_a_run(run, capsys, refused):
     assert Path("run/evaluation/test-hifuse/report.html").exists()
     assert main(["evaluate", "run", "--output", "mine", "--tta"]) == 0
     assert "--overwrite" in refused("evaluate", "run", "--output", "mine")
+    assert main(["evaluate", "run", "--output", "turned", "--tta-views", "rotations"]) == 0
+    assert "rotations" in Path("turned/report.html").read_text()
 
 
 def test_json_is_alone_on_stdout_and_is_the_summary(run, capsys):

@@ -61,6 +61,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--tta", action="store_true", help="average predictions over the flips that training had")
     parser.add_argument(
+        "--tta_views", type=Literal["mirror", "flips", "rotations"], help="as `glocal predict --tta_views`"
+    )
+    parser.add_argument(
         "--tiling", type=Literal["auto", "never", "always"], default="auto", help="as `glocal predict --tiling`"
     )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
@@ -120,7 +123,7 @@ def _of_run(given: Any) -> tuple[Evaluation | ClassificationEvaluation, Path]:
             given.split,
             data=given.data,
             device=given.device,
-            tta=given.tta,
+            tta=given.tta_views or given.tta,
             tiling=given.tiling,
             batch_size=given.batch_size,
             progress=progress,
