@@ -343,3 +343,11 @@ def test_pictures(image, tmp_path):
         with pytest.raises(UserError, match="between 0 and 1"):
             found.overlay(alpha)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.png", "x.npy", "x.png"]
+
+
+def test_a_map_of_one_pixel_says_that_it_cannot_tell_where(photograph):
+    about = ModelRecord("hifuse_micro", {}, CLASSES, "classification", record(size=(32, 32)).preprocessing)
+    predictor = Classifier(glocal.create_model("hifuse_micro", num_classes=3), about, device="cpu", deploy=False)
+    said = {level: explain(predictor, photograph(32, 32), target="b", level=level).notes for level in (-1, 0)}
+    assert "map -1 is one pixel: it cannot say where" in said[-1]
+    assert not any("one pixel" in note for note in said[0])

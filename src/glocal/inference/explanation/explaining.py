@@ -144,7 +144,10 @@ def explain_prepared(
                 )
             highest, strength = _at_image(activation, (x.shape[2], x.shape[3]), size, image.picture.size)
             silent = () if highest > 0 else (f"nothing in map {level} speaks for {target.name} by itself",)
-            notes = (*told(image), *target.notes, *silent)
+            single = (
+                (f"map {level} is one pixel: it cannot say where",) if route.maps[level].shape[2:] == (1, 1) else ()
+            )
+            notes = (*told(image), *target.notes, *silent, *single)
             found.append(Explanation(image.picture, target.name, strength, target.probability, how, notes))
     return found
 
