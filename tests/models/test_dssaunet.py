@@ -332,6 +332,11 @@ def test_pre_trained_weights_of_the_encoder_load_there_and_the_rest_is_told(
         )
         assert "encoder alone" in caplog.text
         assert "missing (" in caplog.text
+    with caplog.at_level(logging.INFO, logger="glocal"):
+        grey = glocal.create_model("dssaunet", in_channels=1, weights=tmp_path / "pretrain.pth", strict=False)
+    colour = full["Encoder.downsample_layers.0.0.weight"]
+    torch.testing.assert_close(grey.state_dict()["encoder.0.down.0.conv.weight"], colour.sum(1, keepdim=True))
+    assert "summed the kernels of encoder.0.down.0.conv.weight" in caplog.text
 
 
 def test_star_dssa_starts_from_dssa_and_only_its_own_tensors_are_new(

@@ -202,7 +202,8 @@ def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> tuple[Ne
     Args:
         form: What to make.
         checkpoint: Tensors with this network's names.
-        strict: Refuse what does not fit. False: load what fits, and log what was left out.
+        strict: Refuse what does not fit. False: load what fits, and log what was left out; where the network takes
+            grey images and the tensors colour ones, kernels are summed over the channels.
 
     Returns:
         The network, and what did not fit.
@@ -214,6 +215,8 @@ def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> tuple[Ne
     _require_affordable(form, checkpoint)
     network = form.make()
     expected = _shapes_of(network)
+    if not strict:
+        tensors = _for_grey(tensors, expected, checkpoint.path)
     wrong = misfit(expected, tensors)
     fitting = {k: v for k, v in tensors.items() if k in expected and k not in wrong.misshaped}
     if not fitting:
@@ -231,6 +234,18 @@ def fill(form: Form, checkpoint: Checkpoint, *, strict: bool = True) -> tuple[Ne
     if converted:
         logger.info("%s: converted from %s to float32", checkpoint.path, " and ".join(converted))
     return network, wrong
+
+
+def _for_grey(tensors: Mapping[str, Tensor], expected: Mapping[str, Shape], path: object) -> dict[str, Tensor]:
+    """The tensors, kernels of three channels summed where one is expected: they see grey images as if repeated."""
+    taken = dict(tensors)
+    for key, tensor in tensors.items():
+        if tensor.ndim == 4 and tensor.shape[1] == 3 and expected.get(key) == (len(tensor), 1, *tensor.shape[2:]):
+            taken[key] = tensor.sum(1, keepdim=True)
+            logger.info(
+                "%s: summed the kernels of %s over the channels: it takes grey images as if repeated", path, key
+            )
+    return taken
 
 
 def _require_affordable(form: Form, checkpoint: Checkpoint) -> None:

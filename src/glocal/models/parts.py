@@ -63,9 +63,12 @@ def weights_for_part(
         return None
     placed = {_place(key, part): value for key, value in tensors.items()}
     expected = {key: shape for key, shape in shapes(Form(name, options)).items() if key.startswith(part.ours)}
-    tensors, more = _fitted(placed, expected)
+    tensors = {key: tensor for key, tensor in placed.items() if key in expected}
     _require_same_widths(tensors, expected, owner, name, part, checkpoint.path)
-    notes = (f"recognised as {owner}, for {_title(part)} of {name}", *notes, *more)
+    notes = (f"recognised as {owner}, for {_title(part)} of {name}", *notes)
+    without = [key for key in placed if key not in expected]
+    if without:
+        notes += (f"left out {len(without)} tensors that have no place there ({first_names(without, 4)})",)
     return PartWeights(owner, _title(part), tensors, checkpoint.path, notes)
 
 
@@ -95,23 +98,6 @@ def _identified(
         return None, checkpoint.tensors, checkpoint.notes
     converted = convert_state_dict(checkpoint.tensors)
     return converted.name, {**converted.state, **converted.unexpected}, (*checkpoint.notes, *converted.notes)
-
-
-def _fitted(placed: Mapping[str, Tensor], expected: Mapping[str, Shape]) -> tuple[dict[str, Tensor], list[str]]:
-    """The tensors that have a place, those of a colour stem summed where the network takes grey images; notes."""
-    fitted: dict[str, Tensor] = {}
-    notes: list[str] = []
-    for key, tensor in placed.items():
-        if key not in expected:
-            continue
-        fitted[key] = tensor
-        if tensor.ndim == 4 and tensor.shape[1] > 1 and expected[key] == (len(tensor), 1, *tensor.shape[2:]):
-            fitted[key] = tensor.sum(1, keepdim=True)
-            notes.append(f"summed the kernels of {key} over the channels: it takes grey images as if repeated")
-    without = [key for key in placed if key not in expected]
-    if without:
-        notes.append(f"left out {len(without)} tensors that have no place there ({first_names(without, 4)})")
-    return fitted, notes
 
 
 def _require_same_widths(
