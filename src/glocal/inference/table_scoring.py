@@ -100,8 +100,8 @@ def _matched(path: Path, images: Collection[str], cases: Sequence[Case]) -> dict
     real = {os.path.realpath(image): image for image in images}
     ending: dict[str, list[str]] = defaultdict(list)
     for image in images:
-        path = PurePath(image)
-        parts = (path.with_suffix("") if path.suffix.lower() in IMAGE_SUFFIXES else path).parts
+        named = PurePath(image)
+        parts = (named.with_suffix("") if named.suffix.lower() in IMAGE_SUFFIXES else named).parts
         for start in range(len(parts)):
             ending["/".join(parts[start:])].append(image)
     found, missing = {}, []
