@@ -15,7 +15,10 @@ import torch
 
 from glocal.files import write_text
 
-NAMES = ("import_time", "neighborhood_attention", "deploy", "surface_metrics")
+NAMES = (
+    *("import_time", "neighborhood_attention", "deploy", "surface_metrics"),
+    *("hifuse", "spm", "dssa", "comparison_blocks", "comparison_transformers"),
+)
 
 
 def output_of(name: str) -> str:
