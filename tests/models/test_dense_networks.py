@@ -103,7 +103,7 @@ def test_options_reach_the_backbone_and_the_model_folder(family: str, tmp_path: 
         ({"backbone": "lmnet_tiny", "backbone_args": {"presett": "paper"}}, "lmnet_tiny has no option 'presett'"),
         ({"backbone": "lmnet_tiny", "backbone_args": {"in_channels": 3}}, "backbone_args gives in_channels"),
         ({"backbone": "lmnet_tiny", "backbone_args": {"gft": "x"}}, "gft is 'x'"),
-        ({"backbone": "lmnet_tiny", "backbone_args": "lft"}, "backbone_args is 'lft'; give options by name"),
+        ({"backbone": "lmnet_tiny", "backbone_args": "lft"}, "backbone_args is 'lft'; it must be a mapping"),
     ],
 )
 @each_family
