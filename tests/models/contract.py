@@ -318,6 +318,10 @@ class NetworkContract(RecordContract):
         for n in (2, 3):
             agree(forward(program.module(), x[:1].repeat(n, 1, 1, 1)), forward(network, x[:1].repeat(n, 1, 1, 1)))
 
+
+class OnnxContract(NetworkContract):
+    """The whole contract, and ONNX, which takes as long as half of it."""
+
     @pytest.mark.slow
     def test_onnx_gives_the_same(self):
         runtime = pytest.importorskip("onnxruntime")

@@ -1,9 +1,10 @@
 """The contract, for every registered network: one that is added is held to it without another line.
 
-The smallest variant of each family keeps the whole contract; of the others the records are checked.
+The smallest variant of each family keeps the whole contract; of the others the records are checked. The systems this
+package is for are also run as ONNX.
 """
 
-from contract import NetworkContract, RecordContract
+from contract import NetworkContract, OnnxContract, RecordContract
 
 import glocal
 
@@ -25,11 +26,13 @@ ATTRIBUTES = {
 }
 """Family -> attributes of :class:`NetworkContract` that differ for it."""
 
+SYSTEMS = {"lmnet", "hifuse", "hiperformer", "pvt", "swin", "semantic_fpn", "upernet", "dssaunet", "star_dssaunet"}
+
 INFOS = [glocal.model_info(name) for name in glocal.list_models()]
 SMALLEST = {info.family: info.name for info in sorted(INFOS, key=lambda info: -info.parameters)}
 
 for info in INFOS:
     whole = SMALLEST[info.family] == info.name
-    base = NetworkContract if whole else RecordContract
+    base = RecordContract if not whole else OnnxContract if info.family in SYSTEMS else NetworkContract
     title = f"Test_{info.name}"
     globals()[title] = type(title, (base,), {"name": info.name, **(ATTRIBUTES.get(info.family, {}) if whole else {})})
