@@ -27,7 +27,6 @@ _PAPER = Paper(
         (32_947_266, 34_582_036_480),
         {4: 256, 8: 2048},
         _PAPER,
-        weights_licence="BSD-3-Clause",
     ),
     comparison_record(
         "fcn_nano",

@@ -35,7 +35,6 @@ _LAST = 1280
             year=2018,
             url="https://arxiv.org/abs/1801.04381",
         ),
-        weights_licence="BSD-3-Clause",
     )
 )
 class MobileNetV2(Network):

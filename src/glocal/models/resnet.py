@@ -17,9 +17,7 @@ __all__ = ["ResNet"]
 _PAPER = Paper(title="Deep Residual Learning for Image Recognition", year=2016, url="https://arxiv.org/abs/1512.03385")
 
 
-def _record(
-    name: str, summary: str, counts: tuple[int, int], width: int, arguments: Mapping[str, Any], licence: str | None
-) -> ModelInfo:
+def _record(name: str, summary: str, counts: tuple[int, int], width: int, arguments: Mapping[str, Any]) -> ModelInfo:
     return ModelInfo(
         name=name,
         family="resnet",
@@ -35,20 +33,18 @@ def _record(
         feature_channels=tuple(4 * width * 2**i for i in range(4)),
         feature_strides=(4, 8, 16, 32),
         paper=_PAPER,
-        weights_licence=licence,
         arguments=MappingProxyType(dict(arguments)),
     )
 
 
 @register(
-    _record("resnet50", "ResNet-50", (25_557_032, 4_089_184_256), 64, {}, "BSD-3-Clause"),
+    _record("resnet50", "ResNet-50", (25_557_032, 4_089_184_256), 64, {}),
     _record(
         "resnet_nano",
         "ResNet of four bottlenecks at a quarter of the width, for small machines and demonstrations",
         (1_019_384, 114_311_168),
         16,
         {"width": 16, "depths": (1, 1, 1, 1)},
-        None,
     ),
 )
 class ResNet(Network):

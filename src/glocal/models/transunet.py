@@ -33,10 +33,8 @@ _PAPER = Paper(
 )
 
 
-def _record(
-    name: str, summary: str, counts: tuple[int, int], features: dict[int, int], licence: str | None, **arguments: Any
-) -> ModelInfo:
-    return comparison_record(name, "transunet", summary, counts, features, _PAPER, arguments, licence)
+def _record(name: str, summary: str, counts: tuple[int, int], features: dict[int, int], **arguments: Any) -> ModelInfo:
+    return comparison_record(name, "transunet", summary, counts, features, _PAPER, arguments)
 
 
 @register(
@@ -45,14 +43,12 @@ def _record(
         "TransUNet on a ResNet-50 trunk (R50-ViT-B/16), the authors' network",
         (105_322_146, 38_393_856_000),
         {2: 64, 4: 256, 8: 512, 16: 768},
-        "Apache-2.0",
     ),
     _record(
         "transunet_vit",
         "TransUNet on ViT-B/16 alone: no convolutions before the transformer, no skips",
         (91_719_266, 30_217_863_168),
         {16: 768},
-        "Apache-2.0",
         trunk=False,
     ),
     _record(
@@ -60,7 +56,6 @@ def _record(
         "TransUNet on a shallow trunk of half the width, for small machines and demonstrations",
         (4_115_778, 3_741_607_936),
         {2: 32, 4: 128, 8: 256, 16: 192},
-        None,
         trunk_width=32,
         trunk_depths=(1, 1, 2),
         embed_dim=192,

@@ -27,7 +27,6 @@ def comparison_record(
     features: Mapping[int, int],
     paper: Paper,
     arguments: Mapping[str, Any] = _NOTHING,
-    weights_licence: str | None = None,
 ) -> ModelInfo:
     """The record of a comparison network as the LM-Net paper measures it: two classes, 3×256×256.
 
@@ -41,7 +40,6 @@ def comparison_record(
         features: Stride of each map of ``encode`` -> its channels.
         paper: Where it was published.
         arguments: What makes the variant.
-        weights_licence: Licence of the published weights.
     """
     return ModelInfo(
         name=name,
@@ -58,7 +56,6 @@ def comparison_record(
         feature_channels=tuple(features.values()),
         feature_strides=tuple(features),
         paper=paper,
-        weights_licence=weights_licence,
         arguments=MappingProxyType(dict(arguments)),
     )
 
