@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,10 @@ def train_and_evaluate(command: Sequence[str], run: Path) -> None:
 
 
 def percent(entry: dict[str, Any], value: str = "mean") -> str:
-    """A value and its interval in per cent."""
-    low, high = entry["ci"] or (math.nan, math.nan)
+    """A value and, where there is one, its interval in per cent."""
+    low, high = entry["ci"] or (None, None)
+    if low is None or high is None:
+        return f"{100 * entry[value]:.1f} (one group: no interval)"
     return f"{100 * entry[value]:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
