@@ -212,7 +212,7 @@ def write_page(runs: Path, done: list[Plan]) -> None:
         "",
         f"*Test images of BUSI (CC0, Al-Dhabyani et al. 2020); rows: the lesion as drawn by the makers, then Grad-CAM "
         f"(`glocal explain`) of the predicted class for {', '.join(SHOWN_MAPS)}. What such a map shows and what it "
-        "does not prove is said in [Explain](../guides/explain.md). These classifiers have learned little in so short a "
+        "does not prove is said in [Explain](../guides/explain.md). These classifiers learned little in so short a "
         "time, and their maps show it: they seldom look at the lesion.*",
         "",
         "`covid_ct` has the split its makers published; `busi` and `kvasir_seg` are split by near-duplicates, `psfhs` "
