@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,7 +178,7 @@ def draw_maps(runs: Path, data: str) -> None:
 
 def write_page(runs: Path, done: list[Plan]) -> None:
     """The results page, from what the runs left on disk."""
-    example = PLANS[0].command("DATA", Path("runs/systems") / PLANS[0].name)
+    commands = [plan.command("DATA", Path("runs/systems") / plan.name) for plan in done]
     tasks = {plan.name: read_json(runs / plan.name / "model" / "model.json")["task"] for plan in done}
     head = ("network", "set", "train/val/test", "size", "epochs", "training loss")
     masks = (*head, "Dice, foreground, per image, % (95 % CI)", "Dice by class, %", "HD95", "training")
@@ -186,11 +187,10 @@ def write_page(runs: Path, done: list[Plan]) -> None:
         "# The published systems on real images, on two CPU cores",
         "",
         "Written by `python benchmarks/real_systems.py --data DATA`; not edited by hand.",
-        f"The first line of the second table is `glocal {' '.join(example)}`; the others differ in what the "
-        f"tables name, and in the recipe ({', '.join(f'`{p.recipe}` for `{p.name}`' for p in done)}).",
         "The variants are the small ones made for two cores (except PVT), trained from nothing, for a few epochs, on "
-        "reduced samples of the collections. **This shows that each system learns, end to end, on real files. It does "
-        "not rank them**, and nothing here compares with published figures.",
+        "reduced samples of the collections. **This shows that the whole way works for each system on real files, "
+        "with a falling loss. It does not rank them**: some of the classifiers are hardly better than chance after so "
+        "short a training, and nothing here compares with published figures.",
         "",
         "## Segmentation",
         "",
@@ -218,6 +218,12 @@ def write_page(runs: Path, done: list[Plan]) -> None:
         "`covid_ct` has the split its makers published; `busi` and `kvasir_seg` are split by near-duplicates, `psfhs` "
         "by groups of like frames, `acdc` by patient; seed 0. The best epoch is that of the validation split; the test "
         "split was measured once, at the images' own size. Intervals are bootstrap percentiles over groups.",
+        "",
+        "The commands:",
+        "",
+        "```console",
+        *(f"$ glocal {shlex.join(words)}" for words in commands),
+        "```",
         "",
         f"Machine: {platform.machine()}, 2 cores, one thread a training, torch "
         f"{torch_versions(runs / plan.name for plan in done)}.",
