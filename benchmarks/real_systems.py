@@ -217,7 +217,8 @@ def write_page(runs: Path, done: list[Plan]) -> None:
         "",
         "`covid_ct` has the split its makers published; `busi` and `kvasir_seg` are split by near-duplicates, `psfhs` "
         "by groups of like frames, `acdc` by patient; seed 0. The best epoch is that of the validation split; the test "
-        "split was measured once, at the images' own size. Intervals are bootstrap percentiles over groups.",
+        "split was measured once, at the images' own size. Intervals are bootstrap percentiles over groups. The "
+        "machine did other work meanwhile: the times are upper bounds.",
         "",
         "The commands:",
         "",
