@@ -131,6 +131,7 @@ def test_image_without_mask_and_mask_without_image(folder):
 
 def test_duplicates_across_groups(folder):
     """Told by pixels, not by bytes: the copy is stored differently."""
+    (folder / "cases.csv").unlink()  # it says that the two are of different classes
     Image.open(image(folder, 0)).save(image(folder, 20), compress_level=0)
     shutil.copy(mask(folder, 0), mask(folder, 20))
     finding = only(inspect_dataset(folder), "duplicate images")

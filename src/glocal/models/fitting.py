@@ -289,7 +289,10 @@ def looks_like(tensors: Mapping[str, Tensor], *, besides: str = "") -> str | Non
     own = {(name, tuple(tensor.shape)) for name, tensor in tensors.items()}
     best, most = None, 0.5
     for name in registry.list_models():
-        theirs = set(shapes(Form(name, {})).items())
+        try:
+            theirs = set(shapes(Form(name, {})).items())
+        except UserError:  # a network of a library that is not installed
+            continue
         share = len(own & theirs) / len(own | theirs)
         if name != besides and share > most:
             best, most = name, share
