@@ -44,3 +44,50 @@ def test_a_temperature_that_is_none_is_refused_in_one_line(value):
 def test_multi_label_is_true_or_false(value):
     with pytest.raises(UserError, match=r"^model\.json: multi_label must be true or false"):
         ModelRecord.from_json({**record().to_json(), "multi_label": value}, "model.json")
+
+
+VOLUMES = {"intensity": {"kind": "window", "low": -125.0, "high": 275.0}, "orientation": "RAS"}
+
+
+def of_volumes(**changes):
+    steps = Preprocessing((32, 32), 3, (0.5,) * 3, (0.5,) * 3, **{**VOLUMES, "neighbours": 3, **changes})
+    return ModelRecord("unet_nano", {"num_classes": 2}, ("a", "b"), "segmentation", steps)
+
+
+def test_what_is_said_of_volumes_is_read_as_written_and_left_out_of_pictures():
+    plain = json.loads(json.dumps(of_volumes().to_json()))
+    assert ModelRecord.from_json(plain, "model.json") == of_volumes()
+    assert not {"intensity", "orientation", "neighbours"} & record("segmentation").to_json()["preprocessing"].keys()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("intensity", {"kind": "gamma"}),
+        ("intensity", {"kind": "window", "low": 1, "high": 0}),
+        ("intensity", {"kind": "full", "low": 1}),
+        ("intensity", {"kind": "full", "gamma": 1}),
+        ("intensity", "window"),
+        ("orientation", "RAR"),
+        ("orientation", "north"),
+        ("neighbours", 2),
+        ("neighbours", 5),
+        ("neighbours", 0),
+    ],
+)
+def test_volumes_prepared_in_an_unknown_way_are_refused_in_one_line(key, value):
+    plain = of_volumes().to_json()
+    plain["preprocessing"][key] = value
+    with pytest.raises(UserError, match=rf"^model\.json: [^\n]*{key}[^\n]*$"):
+        ModelRecord.from_json(plain, "model.json")
+
+
+def test_postprocessing_is_kept_and_checked():
+    steps = {"largest_component": [1], "fill_holes": [], "minimum_size": {"1": 20.5}}
+    plain = {**record("segmentation").to_json(), "postprocessing": steps}
+    assert ModelRecord.from_json(plain, "model.json").to_json() == plain
+    for wrong in ({"erode": [1]}, {"largest_component": [2]}, {"fill_holes": 1}, {"minimum_size": {"1": -1}}):
+        with pytest.raises(UserError, match=r"^model\.json: postprocessing: [^\n]*$"):
+            ModelRecord.from_json({**plain, "postprocessing": wrong}, "model.json")
+    with pytest.raises(UserError, match="segmentation"):
+        ModelRecord.from_json({**record().to_json(), "postprocessing": steps}, "model.json")

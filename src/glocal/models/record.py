@@ -12,12 +12,18 @@ from typing import Any, Literal, TypeAlias, get_args
 from glocal.errors import UserError, nearest
 from glocal.models.registry import Task
 
-__all__ = ["FORMAT", "Mode", "ModelRecord", "Preprocessing"]
+__all__ = ["FORMAT", "INTENSITY_KINDS", "Mode", "ModelRecord", "Preprocessing"]
 
 Mode: TypeAlias = Literal["resize", "window"]
 
 FORMAT = 1
 """Version of ``model.json`` that this package writes, and the newest it reads."""
+
+INTENSITY_KINDS = ("full", "window", "percentiles", "zscore")
+"""Ways in which the values of a volume come to [0, 1]; :class:`glocal.data.intensity.Intensity` says what they are."""
+
+_POSTPROCESSING = {"largest_component": list, "fill_holes": list, "minimum_size": dict}
+_AXES = ("LR", "PA", "IS")
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,12 @@ class Preprocessing:
     """One a channel, divided by."""
     mode: Mode = "resize"
     """What happens to an image larger than ``size``: stretched to it whole, or cut into overlapping windows of it."""
+    intensity: Mapping[str, Any] | None = None
+    """Volumes: how values come to [0, 1]: ``kind``, ``low`` and ``high``. Pictures are over their full range."""
+    orientation: str | None = None
+    """Volumes: where their axes x (column), y (row), z (slice) point to, such as ``"RAS"``; all are brought to it."""
+    neighbours: int = 1
+    """Volumes: slices the network sees at once, as channels, the middle one being segmented (2.5-D); odd."""
 
     def __post_init__(self) -> None:
         problem = self._problem()
@@ -51,7 +63,34 @@ class Preprocessing:
             return f"std is {list(self.std)}; its numbers must be above 0"
         if self.mode not in get_args(Mode):
             return f"mode is {self.mode!r}; it must be one of {', '.join(get_args(Mode))}"
+        return self._problem_of_volumes()
+
+    def _problem_of_volumes(self) -> str | None:
+        if self.intensity is not None:
+            kind, low, high = (self.intensity.get(key) for key in ("kind", "low", "high"))
+            if kind not in INTENSITY_KINDS or self.intensity.keys() - {"kind", "low", "high"}:
+                return (
+                    f"intensity is {dict(self.intensity)}; it must have kind ({', '.join(INTENSITY_KINDS)}), low, high"
+                )
+            two = _number(low) and _number(high) and float(low or 0) < float(high or 0)
+            if not (low is high is None if kind == "full" else two):
+                return f"intensity {kind} has low {low!r} and high {high!r}; it needs two numbers, the smaller first"
+        if self.orientation is not None:
+            axes = sorted(next((i for i, pair in enumerate(_AXES) if c in pair), -1) for c in self.orientation)
+            if axes != [0, 1, 2]:
+                return f"orientation is {self.orientation!r}; it must be three letters such as RAS or LPS"
+        if not _whole(self.neighbours) or self.neighbours < 1 or self.neighbours % 2 == 0:
+            return f"neighbours is {self.neighbours!r}; it must be an odd whole number of at least 1"
+        if self.neighbours > 1 and self.channels != self.neighbours:
+            return (
+                f"neighbours is {self.neighbours} with {self.channels} channels; each neighbouring slice is a channel"
+            )
         return None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values; what concerns volumes only where it does."""
+        usual = {"intensity": None, "orientation": None, "neighbours": 1}
+        return {key: value for key, value in asdict(self).items() if key not in usual or value != usual[key]}
 
 
 @dataclass(frozen=True)
@@ -74,23 +113,46 @@ class ModelRecord:
     """Classification: what logits are divided by before they become probabilities (Guo et al., ICML 2017)."""
     multi_label: bool = False
     """Classification: each class is present or absent by itself (sigmoid), rather than one of them (softmax)."""
+    postprocessing: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    """Segmentation: what is mended in a predicted mask: ``largest_component`` and ``fill_holes``, lists of class
+    indices, ``minimum_size``, a number for each class index written as text."""
 
     def __post_init__(self) -> None:
+        if problem := self._problem_of_postprocessing():
+            raise ValueError(f"postprocessing: {problem}")
         if not _number(self.temperature) or not 1e-6 <= self.temperature <= 1e6:  # beyond, logits / T overflow
             raise ValueError(f"temperature is {self.temperature!r}; it must be a number above 0, from 1e-6 to 1e6")
         if self.task != "classification" and (self.multi_label or self.temperature != 1.0):
             raise ValueError(f"temperature and multi_label are for classification; the task is {self.task}")
 
+    def _problem_of_postprocessing(self) -> str | None:
+        if self.postprocessing and self.task != "segmentation":
+            return f"it is for segmentation; the task is {self.task}"
+        known = {str(index) for index in range(1, len(self.classes))}
+        for name, value in self.postprocessing.items():
+            if name not in _POSTPROCESSING:
+                return f"unknown step {name!r}; use one of {', '.join(_POSTPROCESSING)}"
+            if not isinstance(value, Mapping if name == "minimum_size" else list | tuple):
+                return f"{name} must be {_KINDS[_POSTPROCESSING[name]]}, not {value!r}"[:200]
+            indices = list(value) if isinstance(value, Mapping) else [str(i) if _whole(i) else None for i in value]
+            if any(index not in known for index in indices):
+                return f"{name} is {value!r}; its classes go from 1 to {len(known)}"[:200]
+            if isinstance(value, Mapping) and not all(_number(size) and size >= 0 for size in value.values()):
+                return f"{name} is {dict(value)!r}; its sizes must be numbers of at least 0"[:200]
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """The record as plain JSON values, with the format version."""
         plain = {
             **{name: getattr(self, name) for name in ("name", "arguments", "classes", "task")},
-            "preprocessing": asdict(self.preprocessing),
+            "preprocessing": self.preprocessing.to_json(),
             "deployed": self.deployed,
             "manifest": self.manifest,
         }
         if self.task == "classification":
             plain |= {"temperature": self.temperature, "multi_label": self.multi_label}
+        if self.postprocessing:
+            plain["postprocessing"] = self.postprocessing
         return {"format": FORMAT, **_plain(plain)}
 
     @classmethod
@@ -123,6 +185,9 @@ class ModelRecord:
                 mean=tuple(inner.get("mean", list)),
                 std=tuple(inner.get("std", list)),
                 mode=inner.get("mode", str, "resize"),
+                intensity=inner.maybe("intensity", dict),
+                orientation=inner.maybe("orientation", str),
+                neighbours=inner.get("neighbours", int, 1),
             )
         except UserError:
             raise
@@ -132,10 +197,11 @@ class ModelRecord:
         arguments, deployed = what.get("arguments", dict), what.get("deployed", bool)
         manifest = what.get("manifest", dict)
         temperature, multi_label = what.get("temperature", float, 1.0), what.get("multi_label", bool, False)
+        postprocessing = what.get("postprocessing", dict, {})
         what.nothing_else()
         head = (name, arguments, tuple(classes), task, preprocessing, deployed, manifest)
         try:
-            return cls(*head, temperature, multi_label)
+            return cls(*head, temperature, multi_label, postprocessing)
         except ValueError as error:
             raise UserError(f"{path}: {error}; mend the file or save the model again") from None
 
@@ -170,6 +236,13 @@ class _Fields:
             raise UserError(f"{self._path}: {self._prefix + key} must be {_KINDS[kind]}, not {value!r}"[:300])
         self._taken.append(key)
         return value
+
+    def maybe(self, key: str, kind: type) -> Any:
+        """As :meth:`get`; ``None`` where the key is missing or null."""
+        if self._value.get(key) is None:
+            self._taken.append(key)
+            return None
+        return self.get(key, kind)
 
     def nothing_else(self) -> None:
         for key in self._value:

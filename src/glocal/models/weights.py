@@ -48,6 +48,7 @@ def save_model(
     manifest: Mapping[str, Any] | None = None,
     temperature: float = 1.0,
     multi_label: bool = False,
+    postprocessing: Mapping[str, Any] | None = None,
 ) -> ModelRecord:
     """Write a model folder: ``model.safetensors`` (float32), then ``model.json``; each whole or not at all.
 
@@ -62,13 +63,14 @@ def save_model(
         manifest: Where the weights come from; JSON values.
         temperature: Classification: what logits are divided by before they become probabilities.
         multi_label: Classification: each class is present or absent by itself.
+        postprocessing: Segmentation: what is mended in a predicted mask; see :class:`ModelRecord`.
 
     Returns:
         The record as written.
 
     Raises:
         ValueError: ``name`` and ``arguments`` do not make this network, ``classes`` are not as many as its outputs, or
-            ``temperature`` or ``multi_label`` are not those of a classifier.
+            ``temperature`` or ``multi_label`` are not those of a classifier, or ``postprocessing`` makes no sense.
         UserError: The folder cannot be written, or the disk is full.
     """
     if not isinstance(network, Network):
@@ -77,9 +79,8 @@ def save_model(
         raise ValueError(f"{len(classes)} class names for {network.num_classes} outputs of {name}; name each output")
     full = {**arguments, "in_channels": network.in_channels, "num_classes": network.num_classes}
     deployed = _form(network, name, full)
-    record = ModelRecord(
-        name, full, tuple(classes), task, preprocessing, deployed, manifest or {}, temperature, multi_label
-    )
+    facts = (manifest or {}, temperature, multi_label, postprocessing or {})
+    record = ModelRecord(name, full, tuple(classes), task, preprocessing, deployed, *facts)
     folder = Path(folder)
     with atomic(folder / "model.safetensors") as temporary:
         _write_tensors(temporary, network.state_dict())
