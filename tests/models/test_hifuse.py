@@ -207,7 +207,7 @@ def test_the_published_initialisation(std: float) -> None:
         ({"num_heads": (5, 2, 3, 4)}, "use a divisor"),
         ({"num_heads": (1, 2)}, "num_heads is .*give four"),
         ({"irmlp": "full"}, "'dense' or 'depthwise'"),
-        ({"channel_gate": "none"}, "'sigmoid' or 'double_sigmoid'"),
+        ({"channel_gate": "tanh"}, "'sigmoid' or 'double_sigmoid'"),
         ({"dropout": 1.0}, "probability"),
         ({"fusion_drop_path": -1.0}, "probability"),
         ({"window_size": 0}, "at least 1"),

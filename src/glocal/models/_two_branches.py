@@ -31,7 +31,8 @@ class TwoBranches(Network):
     """What HiFuse and its form of June 2022 share: two pyramids, a fusion path, the head.
 
     A global block is made from its stage, whether it is shifted, and its drop-path rate; a local block from its
-    channels and drop-path rate; a fusion block from its channels and those of the previous map, if there is one.
+    channels and drop-path rate; a fusion block from its channels and those of the previous map, if there is one. Levels
+    above the ``fusion_levels`` deepest have none: there the two maps are added.
     """
 
     grid = 32
@@ -52,11 +53,14 @@ class TwoBranches(Network):
         drop_path: float,
         local_drop_path: float,
         conv_std: float,
+        fusion_levels: int = 4,
     ) -> None:
         super().__init__()
         _check_stages(widths=widths, depths=depths, local_depths=local_depths)
         if not conv_std >= 0:
             raise ValueError(f"conv_std is {conv_std}; a standard deviation is at least 0")
+        if fusion_levels not in range(5):
+            raise ValueError(f"fusion_levels is {fusion_levels}; there are four levels, so it is 0 to 4")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout is {dropout}; it is a probability, at least 0 and below 1")
         self.in_channels = in_channels
@@ -84,7 +88,8 @@ class TwoBranches(Network):
         self.norm = nn.LayerNorm(widths[-1], eps=1e-6)
         self.head = nn.Linear(widths[-1], num_classes)
         self.apply(partial(_initialise, conv_std=conv_std))
-        self.fusion = nn.ModuleList(fusion_block(width, widths[s - 1] if s else None) for s, width in enumerate(widths))
+        fused = widths[4 - fusion_levels :]
+        self.fusion = nn.ModuleList(fusion_block(width, fused[s - 1] if s else None) for s, width in enumerate(fused))
 
     def _global_maps(self, x: Tensor) -> list[Tensor]:
         x = self.embed_norm(self.embed(x).permute(0, 2, 3, 1))
@@ -104,10 +109,12 @@ class TwoBranches(Network):
 
     def fuse(self, local_maps: list[Tensor], global_maps: list[Tensor]) -> list[Tensor]:
         """The fused maps from those of the two branches, as :meth:`branches` gives them for an image on the grid."""
-        maps: list[Tensor] = []
-        for fuse, local_map, global_map in zip(self.fusion, local_maps, global_maps, strict=True):
-            maps.append(fuse(local_map, global_map, maps[-1] if maps else None))
-        return maps
+        plain = len(local_maps) - len(self.fusion)
+        summed = [a + b for a, b in zip(local_maps[:plain], global_maps[:plain], strict=True)]
+        fused: list[Tensor] = []
+        for fuse, local_map, global_map in zip(self.fusion, local_maps[plain:], global_maps[plain:], strict=True):
+            fused.append(fuse(local_map, global_map, fused[-1] if fused else None))
+        return [*summed, *fused]
 
     def encode(self, x: Tensor) -> list[Tensor]:
         """``(N, in_channels, H, W)`` -> the four fused maps, strides 4, 8, 16, 32."""

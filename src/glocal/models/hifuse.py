@@ -106,8 +106,13 @@ class HiFuse(TwoBranches):
         num_heads: Heads of each stage.
         window_size: Side of a window.
         irmlp: Form of the 3×3 convolution in the fusion blocks: ``"dense"`` as the published code computes it, or
-            ``"depthwise"`` as the paper describes it.
-        channel_gate: ``"sigmoid"``, or ``"double_sigmoid"`` as the code of the paper, before January 2024, has it.
+            ``"depthwise"`` as the paper describes it. ``"none"``: a 1×1 convolution in place of the perceptron.
+        fusion_levels: How many of the deepest levels have a fusion block; 4 as published. Where there is none the local
+            and the global map are added; with 1 no fused map is passed on, and the finer maps serve features only.
+        spatial_gate: Whether the fusion blocks gate the local maps.
+        channel_gate: Of the fusion blocks on the global maps: ``"sigmoid"``, ``"double_sigmoid"`` as the code of the
+            paper, before January 2024, has it, or ``"none"``.
+        fusion_shortcut: Whether a fusion block adds the fused map of the finer level to its result.
         shift_single_window: Whether windows are shifted also where the map is not larger than one, as published.
         qkv_bias: Whether the projections to queries, keys and values have a bias.
         dropout: Behind the patch embedding and each attention of the global branch, in training.
@@ -132,8 +137,11 @@ class HiFuse(TwoBranches):
         widths: Sequence[int] = _WIDTHS,
         num_heads: Sequence[int] = _HEADS,
         window_size: int = 7,
-        irmlp: Literal["dense", "depthwise"] = "dense",
-        channel_gate: Literal["sigmoid", "double_sigmoid"] = "sigmoid",
+        irmlp: Literal["dense", "depthwise", "none"] = "dense",
+        fusion_levels: int = 4,
+        spatial_gate: bool = True,
+        channel_gate: Literal["sigmoid", "double_sigmoid", "none"] = "sigmoid",
+        fusion_shortcut: bool = True,
         shift_single_window: bool = True,
         qkv_bias: bool = True,
         dropout: float = 0.0,
@@ -164,7 +172,15 @@ class HiFuse(TwoBranches):
             local_depths,
             global_block=global_block,
             local_block=LocalBlock,
-            fusion_block=partial(HFF, irmlp=irmlp, channel_gate=channel_gate, drop_path=fusion_drop_path),
+            fusion_block=partial(
+                HFF,
+                irmlp=irmlp,
+                spatial_gate=spatial_gate,
+                channel_gate=channel_gate,
+                drop_path=fusion_drop_path,
+                shortcut=fusion_shortcut,
+            ),
+            fusion_levels=fusion_levels,
             dropout=dropout,
             drop_path=drop_path,
             local_drop_path=local_drop_path,

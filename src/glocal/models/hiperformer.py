@@ -114,8 +114,12 @@ class HiPerformer(SegmentationNetwork):
         window_size: Side of the Swin's windows.
         drop_path: Rate of the last Swin block; the rates rise linearly from 0.
         irmlp: The 3×3 convolution of the fusion: ``"dense"`` as published, ``"depthwise"`` as in equation 10.
-        similarity: Of the attention on the global maps: ``"inverted"`` as published, with a learnt gain; ``"direct"``
-            as in equation 8, without one.
+            ``"none"``: a 1×1 convolution in place of the perceptron.
+        fusion_levels: How many of the deepest levels have a fusion block (LGFF); 4 as published. Where there is none
+            the local and the global map are added.
+        spatial_gate: Whether the fusion gates the local maps (SPE).
+        similarity: Of the fusion's attention on the global maps (ACI): ``"inverted"`` as published, with a learnt gain;
+            ``"direct"`` as in equation 8, without one; ``"none"``: no such attention.
         gate: What the gates of the decoder are put on: ``"skip"`` as published, ``"decoder"`` as in equation 15.
         squeeze_reduction: Of the squeeze-excitations in the decoder.
         branches: ``"both"``, or the ``"local"`` or ``"global"`` one alone, unfused (first two rows of the ablation).
@@ -139,8 +143,10 @@ class HiPerformer(SegmentationNetwork):
         num_heads: Sequence[int] = (4, 8, 16, 32),
         window_size: int = 7,
         drop_path: float = 0.2,
-        irmlp: Literal["dense", "depthwise"] = "dense",
-        similarity: Literal["inverted", "direct"] = "inverted",
+        irmlp: Literal["dense", "depthwise", "none"] = "dense",
+        fusion_levels: int = 4,
+        spatial_gate: bool = True,
+        similarity: Literal["inverted", "direct", "none"] = "inverted",
         gate: Literal["skip", "decoder"] = "skip",
         squeeze_reduction: int = 16,
         branches: Literal["both", "local", "global"] = "both",
@@ -148,7 +154,7 @@ class HiPerformer(SegmentationNetwork):
         pyramid_gate: bool = True,
     ) -> None:
         super().__init__()
-        _check(embed_dim, depths, num_heads, branches)
+        _check(embed_dim, depths, num_heads, branches, fusion_levels)
         widths = [embed_dim * 2**i for i in range(4)]
         self.in_channels = in_channels
         self.num_classes = num_classes
@@ -171,12 +177,12 @@ class HiPerformer(SegmentationNetwork):
         self.fusion = nn.ModuleList(
             LevelFusion(
                 width,
-                SpatialBottleneckGate(width),
-                ChannelAffinity(similarity, gain=similarity == "inverted"),
+                SpatialBottleneckGate(width) if spatial_gate else nn.Identity(),
+                nn.Identity() if similarity == "none" else ChannelAffinity(similarity, gain=similarity == "inverted"),
                 previous_channels=width // 2 if i else None,
                 irmlp=irmlp,
             )
-            for i, width in enumerate(widths)
+            for i, width in enumerate(widths[4 - fusion_levels :])
             if branches == "both"
         )
         # Progressive pyramid aggregation (PMI, PGA) and the decoder; each decoder module is applied twice
@@ -197,11 +203,12 @@ class HiPerformer(SegmentationNetwork):
             assert alone is not None
             maps: list[Tensor] = alone(x)
             return maps
-        local_maps, global_maps = self.local_branch(x), self.global_branch(x)
+        pairs = list(zip(self.local_branch(x), self.global_branch(x), strict=True))
+        plain = len(pairs) - len(self.fusion)
         fused: list[Tensor] = []
-        for i, fuse in enumerate(self.fusion):
-            fused.append(fuse(local_maps[i], global_maps[i], fused[-1] if fused else None))
-        return fused
+        for fuse, pair in zip(self.fusion, pairs[plain:], strict=True):
+            fused.append(fuse(*pair, fused[-1] if fused else None))
+        return [*(local_map + global_map for local_map, global_map in pairs[:plain]), *fused]
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Logits of the four decoder levels, each brought to the size of the image, summed."""
@@ -262,7 +269,7 @@ def _enlarged(x: Tensor, times: int) -> Tensor:
     return F.interpolate(x, scale_factor=times, mode="bilinear", align_corners=False)
 
 
-def _check(embed_dim: int, depths: Sequence[int], num_heads: Sequence[int], branches: str) -> None:
+def _check(embed_dim: int, depths: Sequence[int], num_heads: Sequence[int], branches: str, fusion_levels: int) -> None:
     if not isinstance(embed_dim, int) or embed_dim < 16 or embed_dim % 16:
         raise ValueError(f"embed_dim is {embed_dim!r}; it must be a multiple of 16")
     for option, values in (("depths", depths), ("num_heads", num_heads)):
@@ -270,3 +277,5 @@ def _check(embed_dim: int, depths: Sequence[int], num_heads: Sequence[int], bran
             raise ValueError(f"{option} is {list(values)}; give four numbers, one a stage, such as 2 2 6 2")
     if branches not in ("both", "local", "global"):
         raise ValueError(f"branches is {branches!r}; use both, local or global")
+    if fusion_levels not in range(5):
+        raise ValueError(f"fusion_levels is {fusion_levels}; there are four levels, so it is 0 to 4")

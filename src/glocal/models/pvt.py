@@ -103,7 +103,7 @@ class PVT(Network):
 
     As a classifier it computes the published function at every size where the published code runs. The stem leaves up
     to 3 rows and columns at the bottom and right out, as published. Other sizes are first padded with zeros at the
-    bottom and right: to multiples of 32 with ``merging="spm"``, to at least 32 with ``merging="patch"`` (whose stages
+    bottom and right: to multiples of 32 with SPM, to at least 32 with ``merging="patch"`` (whose stages
     leave remainders out). As a feature pyramid it always pads to multiples of 32, so that no pixel is left out.
 
     Position tables that are not of the size of a stage's map are resized to it: bilinear, ``align_corners=False``, both
@@ -113,7 +113,8 @@ class PVT(Network):
         in_channels: Channels of the image.
         num_classes: Classes.
         merging: What leads from stage to stage: ``"patch"`` is a 2×2 convolution with stride 2 and a layer norm,
-            ``"spm"`` Stepwise Patch Merging.
+            ``"spm"`` Stepwise Patch Merging; ``"msa"`` and ``"gle"`` are its two parts alone, for ablations
+            (``parts`` of :class:`glocal.nn.StepwisePatchMerging`).
         widths: Channels of the four stages.
         depths: Blocks of the four stages.
         num_heads: Heads of the four stages.
@@ -125,7 +126,7 @@ class PVT(Network):
         attention_dropout: Of the attention weights, in training.
         drop_path: Probability that a sample skips a branch of the last block; it rises linearly from 0 at the first.
         eps: Of the layer norms of the blocks and of the last one.
-        frozen_norm: With ``merging="spm"``: keep its batch norms at their running statistics in training.
+        frozen_norm: With SPM: keep its batch norms at their running statistics in training.
 
     Raises:
         ValueError: An option that is not one of these, or widths that heads or merging cannot split.
@@ -136,7 +137,7 @@ class PVT(Network):
         in_channels: int = 3,
         num_classes: int = 1000,
         *,
-        merging: Literal["patch", "spm"] = "patch",
+        merging: Literal["patch", "spm", "msa", "gle"] = "patch",
         widths: Sequence[int] = _WIDTHS,
         depths: Sequence[int] = (2, 2, 2, 2),
         num_heads: Sequence[int] = (1, 2, 5, 8),
@@ -164,10 +165,11 @@ class PVT(Network):
         rates = drop_path_rates(drop_path, tuple(depths))
         self.embed = nn.ModuleList([_patch_embedding(in_channels, widths[0], 4)])
         for before, after in itertools.pairwise(widths):
-            if merging == "spm":
-                self.embed.append(StepwisePatchMerging(before, after, frozen_norm=frozen_norm))
-            else:
+            if merging == "patch":
                 self.embed.append(_patch_embedding(before, after, 2))
+            else:
+                parts: Literal["both", "msa", "gle"] = "both" if merging == "spm" else merging
+                self.embed.append(StepwisePatchMerging(before, after, frozen_norm=frozen_norm, parts=parts))
         self.stages = nn.ModuleList()
         for i, width in enumerate(widths):
             attention: dict[str, Any] = {
@@ -338,8 +340,8 @@ def _size(img_size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def _check(merging: str, **options: Sequence[float]) -> None:
-    if merging not in ("patch", "spm"):
-        raise ValueError(f"merging is {merging!r}; use patch or spm")
+    if merging not in ("patch", "spm", "msa", "gle"):
+        raise ValueError(f"merging is {merging!r}; use patch or spm (or its parts, msa or gle)")
     for name, values in options.items():
         if len(values) != 4 or not all(isinstance(value, int | float) and value > 0 for value in values):
             raise ValueError(f"{name} is {list(values)}; give four numbers above 0, one a stage")

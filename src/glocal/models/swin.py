@@ -95,7 +95,8 @@ class Swin(Network):
         in_channels: Channels of the image.
         num_classes: Classes.
         merging: What leads from stage to stage: ``"patch"`` is Swin's own patch merging, ``"spm"`` Stepwise Patch
-            Merging (arXiv 2409.06963).
+            Merging (arXiv 2409.06963); ``"msa"`` and ``"gle"`` are its two parts alone, for ablations (``parts`` of
+            :class:`glocal.nn.StepwisePatchMerging`).
         embed_dim: Channels of the first stage; each next one has twice as many.
         depths: Blocks of the four stages.
         num_heads: Heads of the four stages.
@@ -105,7 +106,7 @@ class Swin(Network):
         stage_norms: A layer norm on each of the four maps, as the official backbone for dense prediction has; that of
             the last map is then the classifier's as well. The others serve features only.
         shift_single_window: Shift windows also on maps no larger than one, as that backbone does.
-        frozen_norm: With ``merging="spm"``: keep its batch norms at their running statistics in training.
+        frozen_norm: With SPM: keep its batch norms at their running statistics in training.
 
     Raises:
         ValueError: An option that is not one of these, or channels that heads or merging cannot split.
@@ -116,7 +117,7 @@ class Swin(Network):
         in_channels: int = 3,
         num_classes: int = 1000,
         *,
-        merging: Literal["patch", "spm"] = "patch",
+        merging: Literal["patch", "spm", "msa", "gle"] = "patch",
         embed_dim: int = 96,
         depths: Sequence[int] = (2, 2, 6, 2),
         num_heads: Sequence[int] = (3, 6, 12, 24),
@@ -128,13 +129,14 @@ class Swin(Network):
         frozen_norm: bool = False,
     ) -> None:
         super().__init__()
-        if merging not in ("patch", "spm"):
-            raise ValueError(f"merging is {merging!r}; use patch or spm")
+        if merging not in ("patch", "spm", "msa", "gle"):
+            raise ValueError(f"merging is {merging!r}; use patch or spm (or its parts, msa or gle)")
         if len(depths) != 4 or not all(isinstance(depth, int) and depth > 0 for depth in depths):
             raise ValueError(f"depths is {list(depths)}; give four whole numbers above 0, one a stage")
         halve: Callable[[int, int], nn.Module] = PatchMerging
-        if merging == "spm":
-            halve = partial(_ChannelsLast, frozen_norm=frozen_norm)
+        if merging != "patch":
+            parts = "both" if merging == "spm" else merging
+            halve = partial(_ChannelsLast, frozen_norm=frozen_norm, parts=parts)
         self.in_channels = in_channels
         self.num_classes = num_classes
         self.grid = 4

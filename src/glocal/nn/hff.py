@@ -17,17 +17,20 @@ __all__ = ["HFF", "BottleneckHFF"]
 class HFF(LevelFusion):
     """Fuses a local map, a global map and the fused map of the finer level: :class:`LevelFusion` with two gates.
 
-    The local map gets a gate a pixel, the global map a gate a channel.
+    The local map gets a gate a pixel, the global map a gate a channel. Parts can be left out, for ablations.
 
     Args:
         channels: Channels of the result.
         previous_channels: Channels of the previous map; None: the block of the first level, which takes none.
         local_channels: Channels of the local map; default: ``channels``.
         global_channels: Channels of the global map; default: ``channels``.
-        irmlp: Form of the perceptron's 3×3 convolution, ``"dense"`` as published or ``"depthwise"`` as in the paper.
-        channel_gate: ``"sigmoid"``, or ``"double_sigmoid"`` as in the paper's revision of the code.
+        irmlp: As in :class:`LevelFusion`: ``"dense"`` as published, ``"depthwise"`` as in the paper, or ``"none"``.
+        spatial_gate: Whether the local map is gated; else it is taken as it is.
+        channel_gate: ``"sigmoid"``, or ``"double_sigmoid"`` as in the paper's revision of the code; ``"none"``: the
+            global map is taken as it is.
         reduction: Of the channel gate's perceptron.
         drop_path: Probability that a sample skips the perceptron, in training.
+        shortcut: Whether the previous map is also added to the result.
 
     Raises:
         ValueError: An unknown ``irmlp`` or ``channel_gate``.
@@ -48,20 +51,24 @@ class HFF(LevelFusion):
         *,
         local_channels: int | None = None,
         global_channels: int | None = None,
-        irmlp: Literal["dense", "depthwise"] = "dense",
-        channel_gate: Literal["sigmoid", "double_sigmoid"] = "sigmoid",
+        irmlp: Literal["dense", "depthwise", "none"] = "dense",
+        spatial_gate: bool = True,
+        channel_gate: Literal["sigmoid", "double_sigmoid", "none"] = "sigmoid",
         reduction: int = 16,
         drop_path: float = 0.0,
+        shortcut: bool = True,
     ) -> None:
+        width = channels if global_channels is None else global_channels
         super().__init__(
             channels,
-            SpatialGate(),
-            ChannelGate(channels if global_channels is None else global_channels, reduction, channel_gate),
+            SpatialGate() if spatial_gate else nn.Identity(),
+            nn.Identity() if channel_gate == "none" else ChannelGate(width, reduction, channel_gate),
             previous_channels=previous_channels,
             local_channels=local_channels,
             global_channels=global_channels,
             irmlp=irmlp,
             drop_path=drop_path,
+            shortcut=shortcut,
         )
 
 

@@ -40,7 +40,8 @@ class LevelFusion(nn.Module):
         previous_channels: Channels of f; None: the block of the first level, which takes none.
         local_channels: Channels of l; default: C.
         global_channels: Channels of g; default: C.
-        irmlp: Form of the perceptron's 3×3 convolution, ``"dense"`` as published or ``"depthwise"`` as in the papers.
+        irmlp: Form of the perceptron's 3×3 convolution, ``"dense"`` as published or ``"depthwise"`` as in the papers;
+            ``"none"``: a 1×1 convolution and batch norm in place of the perceptron (an ablation).
         drop_path: Probability that a sample skips the perceptron, in training; without a previous map nothing is left
             of it then but zeros.
         mixer: Makes the module that gives x, from its channels in and out; default: the one above.
@@ -68,7 +69,7 @@ class LevelFusion(nn.Module):
         previous_channels: int | None = None,
         local_channels: int | None = None,
         global_channels: int | None = None,
-        irmlp: Literal["dense", "depthwise"] = "dense",
+        irmlp: Literal["dense", "depthwise", "none"] = "dense",
         drop_path: float = 0.0,
         mixer: Callable[[int, int], nn.Module] | None = None,
         transform: Callable[[int, int], nn.Module] | None = None,
@@ -133,5 +134,7 @@ def _pointwise_mixer(in_channels: int, channels: int) -> nn.Sequential:
     return nn.Sequential(LayerNorm2d(in_channels), ConvNorm(PointwiseConv2d(in_channels, channels)), nn.GELU())
 
 
-def _normed_perceptron(in_channels: int, channels: int, form: Literal["dense", "depthwise"]) -> nn.Sequential:
+def _normed_perceptron(in_channels: int, channels: int, form: Literal["dense", "depthwise", "none"]) -> nn.Sequential:
+    if form == "none":
+        return nn.Sequential(LayerNorm2d(in_channels), ConvNorm(PointwiseConv2d(in_channels, channels, bias=False)))
     return nn.Sequential(LayerNorm2d(in_channels), InvertedResidualMlp(in_channels, channels, form))

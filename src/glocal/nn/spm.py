@@ -7,12 +7,16 @@ Legend: N batch, H W map, C input and D output channels, g = C / 4, M windows of
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glocal.nn.conv_norm import ConvNorm
 from glocal.nn.global_attention import head_width
+from glocal.nn.layer_norm import LayerNorm2d
+from glocal.nn.pointwise import PointwiseConv2d
 
 __all__ = ["GuidedLocalEnhancement", "MultiScaleAggregation", "StepwisePatchMerging", "guided_attention"]
 
@@ -197,9 +201,12 @@ class StepwisePatchMerging(nn.Module):
         out_channels: D, a multiple of 8.
         frozen_norm: Keep the batch norms at their running statistics in training, for batches of very few images.
             (Over several devices ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` shares statistics instead.)
+        parts: ``"both"``, or for ablations one of the two alone, the plainest form in place of the other (our choice,
+            the paper's is not known): ``"msa"`` halves by the mean of 2×2 pixels and a layer norm, ``"gle"`` widens by
+            a 1×1 convolution.
 
     Raises:
-        ValueError: Channels that are no such multiples.
+        ValueError: Channels that are no such multiples, or other ``parts``.
 
     Example:
         >>> import torch
@@ -209,14 +216,31 @@ class StepwisePatchMerging(nn.Module):
         torch.Size([2, 32, 8, 13])
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, frozen_norm: bool = False) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        frozen_norm: bool = False,
+        parts: Literal["both", "msa", "gle"] = "both",
+    ) -> None:
         super().__init__()
+        if parts not in ("both", "msa", "gle"):
+            raise ValueError(f"parts is {parts!r}; use both, msa or gle")
         if out_channels < _HEADS or out_channels % _HEADS:
             raise ValueError(
                 f"out_channels is {out_channels}; the {_HEADS} heads share it, so it must be a multiple of {_HEADS}"
             )
-        self.msa = MultiScaleAggregation(in_channels, out_channels, frozen_norm=frozen_norm)
-        self.gle = GuidedLocalEnhancement(out_channels, frozen_norm=frozen_norm)
+        self.msa: nn.Module
+        self.gle: nn.Module
+        if parts == "gle":
+            self.msa = PointwiseConv2d(in_channels, out_channels)
+        else:
+            self.msa = MultiScaleAggregation(in_channels, out_channels, frozen_norm=frozen_norm)
+        if parts == "msa":
+            self.gle = nn.Sequential(nn.AvgPool2d(2), LayerNorm2d(out_channels, eps=1e-5))
+        else:
+            self.gle = GuidedLocalEnhancement(out_channels, frozen_norm=frozen_norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(N, C, H, W)`` -> ``(N, D, ceil(H / 2), ceil(W / 2))``."""
