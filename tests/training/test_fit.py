@@ -109,6 +109,14 @@ def test_the_settings_train(changes: dict[str, Any], tmp_path: Path, small: Smal
     assert len(load_model(tmp_path / "run").record.classes) == 3
 
 
+def test_a_training_stops_at_the_end_of_the_epoch_in_which_its_time_is_spent(
+    discs: Path, tmp_path: Path, small: Small
+) -> None:
+    result = train(discs, small(train__epochs=9, train__max_time=1e-6), tmp_path / "run")
+    assert len(result.history) == 1
+    assert json.loads((tmp_path / "run/manifest.json").read_text())["status"] == "finished"
+
+
 def test_early_stopping_stops_after_epochs_without_gain(discs: Path, tmp_path: Path, small: Small) -> None:
     result = train(discs, small(optimizer__lr=1e-12, train__epochs=9, train__early_stopping=2), tmp_path / "run")
     assert len(result.history) < 9

@@ -126,7 +126,8 @@ def fit(
     assert isinstance(training.sampler, EpochSampler)
     training.sampler.set_epoch(done)  # Lightning takes the first batch before it says which epoch it is
     bar = Bar(done) if sys.stderr.isatty() else None
-    keeper = Keeper(run, config.select_by, config.early_stopping, say=log.info if bar is None else bar.say)
+    say = log.info if bar is None else bar.say
+    keeper = Keeper(run, config.select_by, config.early_stopping, say, config.max_time)
     callbacks: list[Callback] = [keeper]
     if config.ema is not None:
         callbacks.append(EMAWeightAveraging(decay=config.ema))

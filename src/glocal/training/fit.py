@@ -19,7 +19,7 @@ from glocal.models.weights import save_model
 from glocal.training.build import build_module, estimate, loaders, normalisation, training_device, weights_facts
 from glocal.training.calibrate import temperature
 from glocal.training.engine import fit, naming_memory
-from glocal.training.keeper import stops_early
+from glocal.training.keeper import stops_early, time_is_up
 from glocal.training.module import Training
 from glocal.training.prepare import TrainingData, prepare_data
 from glocal.training.recipe import Recipe, check_recipe, settle
@@ -152,7 +152,11 @@ def resume(
     done = len(history)
     log.info("resuming %s after epoch %d of %d", run.path, done, recipe.train.epochs)
     if done >= recipe.train.epochs or (
-        history and stops_early(history, recipe.train.select_by, recipe.train.early_stopping)
+        history
+        and (
+            stops_early(history, recipe.train.select_by, recipe.train.early_stopping)
+            or time_is_up(history, recipe.train.max_time)
+        )
     ):
         return _finish(module, data, run, device, history)
     return _fit_and_finish(module, data, run, device, done)

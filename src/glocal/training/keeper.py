@@ -16,13 +16,18 @@ from glocal.files import atomic, writing
 from glocal.training.module import Training
 from glocal.training.run_folder import Row, RunFolder, best_row
 
-__all__ = ["Keeper", "stops_early"]
+__all__ = ["Keeper", "stops_early", "time_is_up"]
 
 
 def stops_early(history: list[Row], select_by: str, patience: int | None) -> bool:
     """Whether the last ``patience`` epochs brought nothing better than the best before them."""
     best = best_row(history, select_by)
     return patience is not None and best is not None and history[-1]["epoch"] - best["epoch"] >= patience
+
+
+def time_is_up(history: list[Row], max_time: float | None) -> bool:
+    """Whether the epochs took ``max_time`` seconds or more, in this process and those before it."""
+    return max_time is not None and sum(row["seconds"] for row in history) >= max_time
 
 
 class Keeper(Checkpoint):
@@ -36,13 +41,22 @@ class Keeper(Checkpoint):
         select_by: Column the best epoch is chosen by.
         patience: Epochs without a better value before training stops.
         say: Called with one line an epoch.
+        max_time: Seconds after which training stops, at the end of an epoch.
     """
 
-    def __init__(self, run: RunFolder, select_by: str, patience: int | None, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        select_by: str,
+        patience: int | None,
+        say: Callable[[str], None],
+        max_time: float | None = None,
+    ) -> None:
         self.run = run
         self.select_by = select_by
         self.patience = patience
         self.say = say
+        self.max_time = max_time
         self.history: list[Row] = []
         self.writer: SummaryWriter | None = None
         self.started = 0.0
@@ -93,6 +107,9 @@ class Keeper(Checkpoint):
             f"best {self.select_by} {best[self.select_by]:.4f} (epoch {best['epoch']:.0f})  {row['seconds']:.1f} s"
         )
         if stops_early(self.history, self.select_by, self.patience):
+            trainer.should_stop = True
+        if time_is_up(self.history, self.max_time):
+            self.say(f"the time of the training is spent (train.max_time {self.max_time:g} s)")
             trainer.should_stop = True
 
     def _save(self, trainer: Trainer, path: Path) -> None:

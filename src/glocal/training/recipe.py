@@ -116,6 +116,8 @@ class TrainConfig:
         gradient_clip: Largest norm of the gradients. Default: no limit.
         ema: Decay of an exponential moving average of the weights, which is then validated and kept. Default: none.
         early_stopping: Stop when so many epochs brought no better value of select_by. Default: never.
+        max_time: Stop at the end of the epoch in which so many seconds are spent; finished epochs before an
+            interruption count. The schedule knows nothing of it, and a repeated run may stop elsewhere. Default: never.
         balanced_sampling: Draw cases so that rare classes are seen more often.
         select_by: What the best epoch is chosen by, on the validation split. Segmentation: mdice (mean Dice of all
             classes, pooled over the split; the default), foreground_iou (the same without background, IoU) or
@@ -136,6 +138,7 @@ class TrainConfig:
     gradient_clip: float | None = None
     ema: float | None = None
     early_stopping: int | None = None
+    max_time: float | None = None
     balanced_sampling: bool = False
     select_by: Literal[
         "auto", "mdice", "foreground_iou", "image_dice", "accuracy", "balanced_accuracy", "macro_f1", "auroc"
@@ -206,7 +209,7 @@ def check_recipe(recipe: Recipe) -> Recipe:
         if not value >= least:
             raise UserError(f"{name} is {value}; it must be at least {least}")
     above_zero: dict[str, float | None] = {"optimizer.lr": optimizer.lr, "train.gradient_clip": train.gradient_clip}
-    above_zero["schedule.period"] = schedule.period
+    above_zero |= {"schedule.period": schedule.period, "train.max_time": train.max_time}
     for name, number in above_zero.items():
         if number is not None and not number > 0:
             raise UserError(f"{name} is {number}; it must be above 0")
