@@ -192,7 +192,7 @@ def evaluate(
         result, pairs = measure_case(case, len(names), rule, tolerance, spacing)
         results.append(result)
         confusion += pairs
-        for name, value in (published.measure(case.prediction, case.truth) if published else {}).items():
+        for name, value in (published.measure(case, len(names)) if published else {}).items():
             measured.setdefault(name, []).append(value)
         gallery.add(case, _score(result))
     if not results:
