@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 COMMANDS = {
+    "download": "fetch a public data set from its makers, or say how to get it",
     "inspect": "say what a folder of images holds and what is wrong with it",
     "splits": "make or show the train, val and test parts of a data set",
     "phantom": "draw ultrasound phantoms with exactly known masks and angle of progression",
@@ -50,6 +51,11 @@ def run(arguments: list[str]) -> None:
     command, *rest = arguments
     if command not in COMMANDS:
         raise UserError(f"no command 'data {command}'.{nearest(command, COMMANDS)} `glocal data --help` lists them")
+    if command == "download":
+        from glocal.cli import _data_download
+
+        _data_download.run(rest)
+        return
     {"inspect": _inspect, "splits": _splits, "phantom": _phantom}[command](rest)
 
 
