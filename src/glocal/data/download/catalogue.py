@@ -251,9 +251,9 @@ def _on_request() -> Iterator[OnRequest]:
     yield OnRequest(
         "jnu_ifm",
         "JNU-IFM: 78 intrapartum ultrasound videos, 6224 frames",
-        "https://doi.org/10.1016/j.dib.2022.107904",
+        "https://figshare.com/articles/dataset/JNU-IFM/14371652",
         (
-            "follow the link to the data in the article and agree to its terms",
+            "read the terms on that page and fetch the archive (Lu et al., Data in Brief 41:107904, 2022)",
             "unpack it",
             "glocal data prepare THAT_FOLDER jnu_ifm",
         ),
