@@ -102,7 +102,7 @@ class BasePredictor(ABC, Generic[Outcome]):
     def __init__(self, network: nn.Module, record: ModelRecord, *, device: str = "auto", deploy: bool = True) -> None:
         if record.task != self.task:
             raise UserError(f"{record.name} was trained for {record.task}, not {self.task}; glocal.load takes both")
-        if record.preprocessing.channels not in (1, 3):
+        if record.preprocessing.channels not in (1, 3) and record.preprocessing.neighbours == 1:
             raise UserError(
                 f"{record.name} takes {record.preprocessing.channels} channels, which is neither grey nor RGB; "
                 "call the network itself: glocal.models.weights.load_model(folder).network"
@@ -176,15 +176,37 @@ class BasePredictor(ABC, Generic[Outcome]):
         Raises:
             UserError: ``tta`` or ``tiling`` is unknown, ``batch_size`` is below 1, or memory runs out.
         """
-        on_cpu = self.device.type == "cpu"
-        size = batch_size if batch_size is not None else 1 if on_cpu else 8
-        if size < 1:
-            raise UserError(f"batches of {size} images asked for; use at least 1")
         self._check_tiling(tiling)
+        size = self._batch_size(batch_size)
         views = choose_views(tta, self.record.manifest)
-        workers = 1 if on_cpu else min(8, os.cpu_count() or 1)
+        workers = 1 if self.device.type == "cpu" else min(8, os.cpu_count() or 1)
         prepared = ahead(lambda image: self._prepared_or_error(image, tiling), images, workers, 2 * size + workers)
         return self._predicted(prepared, size, views)
+
+    def predict_prepared(
+        self, prepared: Iterable[Prepared], *, tta: bool | TTA = False, batch_size: int | None = None
+    ) -> Iterator[Outcome]:
+        """Predict images that were prepared elsewhere, such as slices of a volume; taken as they are needed.
+
+        Args:
+            prepared: Each as :meth:`prepare` would give it.
+            tta: As for one image.
+            batch_size: As :meth:`outcomes`.
+
+        Raises:
+            UserError: As :meth:`outcomes`.
+        """
+        size, views = self._batch_size(batch_size), choose_views(tta, self.record.manifest)
+        for outcome in self._predicted(prepared, size, views):
+            assert not isinstance(outcome, UserError)
+            yield outcome
+
+    def _batch_size(self, asked: int | None) -> int:
+        """How many images the network sees at once: ``asked``, or 1 on a CPU and else 8."""
+        size = asked if asked is not None else 1 if self.device.type == "cpu" else 8
+        if size < 1:
+            raise UserError(f"batches of {size} images asked for; use at least 1")
+        return size
 
     def predict_many(
         self,
