@@ -56,7 +56,8 @@ def _conventions(evaluation: Evaluation, bootstrap: Bootstrap) -> dict[str, Any]
         "macro": "mean over the classes of a case, then statistics over cases; NaN left out at both steps",
         "interval": {
             "of": "the mean",
-            "method": "percentile bootstrap over clusters (groups, or single cases without one)",
+            "method": "studentised bootstrap over clusters (groups, or single cases without one); percentile bootstrap "
+            "for pooled figures",
             "clusters": bootstrap.num_clusters,
             "resamples": settings.resamples,
             "confidence": settings.confidence,
