@@ -48,7 +48,7 @@ class CineMeasurement:
 
     @property
     def largest_smoothed(self) -> int | None:
-        """The frame where the smoothed curve is highest, which one bad mask does not move; ``None`` if there is none."""
+        """The frame where the smoothed curve is highest, which no single bad mask moves; ``None`` if there is none."""
         return _argmax(self.smoothed)
 
 
@@ -113,13 +113,14 @@ def smooth(values: ArrayLike, window: int = WINDOW) -> Floats:
 
 
 def _lines(offsets: NDArray[np.int64], values: Floats, weights: Floats) -> Floats:
-    """Value at offset 0 of the weighted line through each row ``(T, window)``; the weighted mean where none is fixed."""
+    """Value at offset 0 of the line through each row ``(T, window)``; the weighted mean where none is determined."""
     total = weights.sum(axis=1)
     first, second = weights @ offsets, weights @ offsets**2
     level, tilt = (weights * values).sum(axis=1), (weights * values) @ offsets
     spread = total * second - first**2
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(spread > 1e-9, (second * level - first * tilt) / spread, level / total)
+        value: Floats = np.where(spread > 1e-9, (second * level - first * tilt) / spread, level / total)
+    return value
 
 
 def _argmax(values: Floats) -> int | None:

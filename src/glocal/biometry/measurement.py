@@ -8,12 +8,25 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from glocal.biometry.ellipse import Ellipse, Floats, Point
+from glocal.biometry.ellipse import Ellipse, Point
 
-__all__ = ["FLAGS", "HSD_OF", "METHODS", "REASONS", "Measurement", "Method", "Structure", "angle_at", "point"]
+__all__ = [
+    "FLAGS",
+    "HSD_OF",
+    "METHODS",
+    "REASONS",
+    "Measurement",
+    "Method",
+    "Structure",
+    "angle_at",
+    "folded_angle",
+    "point",
+]
 
 Method: TypeAlias = Literal["ellipse", "iugc2024", "fh_ps_aop"]
+Numbers: TypeAlias = NDArray[np.float64] | NDArray[np.int64]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 HSD_OF: MappingProxyType[Method, tuple[str, ...]] = MappingProxyType(
@@ -30,7 +43,7 @@ REASONS = MappingProxyType(
         "no_ellipse": "the outline has too few corners for an ellipse (an AoP of 0 in the published evaluator)",
         "inferior_end_in_head": "the inferior end of the symphysis lies in the head: no tangent",
         "no_tangent": "the published rule finds no tangent: it would rise, or the end lies in the head's hull",
-        "no_perpendicular": "the line across the symphysis at its inferior end passes by the head: no perpendicular HSD",
+        "no_perpendicular": "the infrapubic line passes by the head: no perpendicular HSD",
     }
 )
 """Why a value is ``None``."""
@@ -39,9 +52,9 @@ FLAGS = MappingProxyType(
     {
         "symphysis_round": "the symphysis is nearly round: the direction of its axis is unreliable",
         "aop_above_180": "AoP is above 180°: the head is past the line of the symphysis",
-        "aop_folded": "the published formula folds angles above 180°, and this one is; the value is 360° less the angle",
+        "aop_folded": "AoP is above 180°, which the published formula folds: the value is 360° less it",
         "head_truncated": "the head touches the border of the image; its ellipse comes from the outline inside",
-        "symphysis_truncated": "the symphysis touches the border of the image; its ellipse comes from the outline inside",
+        "symphysis_truncated": "the symphysis touches the border of the image; its ellipse comes from what is seen",
         "truncated_fit_failed": "no ellipse fits the outline inside the image; the moments of what is seen were taken",
         "several_components": "a structure has several parts; one was measured",
         "inferior_end_in_head": "the inferior end lies in the head: the published formula goes on with a wrong tangent",
@@ -80,8 +93,8 @@ class Measurement:
     Attributes:
         method: How it was measured.
         aop: Angle of progression in degrees; in [0, 360) by ``ellipse``, in [0, 180] by the published methods.
-        hsd_nearest_px: Distance from the inferior end to the nearest point of the head, in pixels; ``None`` where pixels
-            are not square.
+        hsd_nearest_px: Distance from the inferior end to the nearest point of the head, in pixels; ``None`` where
+            pixels are not square.
         hsd_nearest_mm: The same in millimetres, where the spacing is known.
         hsd_perpendicular_px: Distance along the infrapubic line, at a right angle to the symphysis.
         hsd_perpendicular_mm: The same in millimetres.
@@ -127,18 +140,18 @@ class Measurement:
         return replace(self, **changed)
 
 
-def point(values: Floats) -> Point:
+def point(values: Numbers) -> Point:
     """An array ``(2,)`` as a pair."""
     return float(values[0]), float(values[1])
 
 
-def angle_at(inferior: Floats, superior: Floats, tangent: Floats) -> float:
+def angle_at(inferior: Numbers, superior: Numbers, tangent: Numbers) -> float:
     """The angle of progression in degrees, in [0, 360): from the tangent to the symphysis, clockwise on the screen."""
     u, v = superior - inferior, tangent - inferior
     return math.degrees(math.atan2(v[0] * u[1] - v[1] * u[0], u @ v)) % 360
 
 
-def folded_angle(inferior: Floats, superior: Floats, tangent: Floats) -> float:
+def folded_angle(inferior: Numbers, superior: Numbers, tangent: Numbers) -> float:
     """The angle in degrees by the law of cosines, in [0, 180], as both published evaluators compute it."""
     first, second, across = (
         float(np.hypot(*side)) for side in (superior - inferior, tangent - inferior, superior - tangent)

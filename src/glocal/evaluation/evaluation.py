@@ -101,6 +101,8 @@ class Evaluation:
     ) -> dict[str, Path]:
         """Write ``cases.csv``, ``summary.json`` and ``report.html`` into ``folder``, each whole or not at all.
 
+        With a preset that measures cases, ``preset.csv`` holds what it measured: one row a case.
+
         Args:
             folder: Made when it is missing; files of the same names are replaced.
             title: Of the report.
@@ -114,12 +116,15 @@ class Evaluation:
             UserError: The folder cannot be written, or matplotlib is not installed.
         """
         from glocal.evaluation.report import render
-        from glocal.evaluation.table import write_cases
+        from glocal.evaluation.table import write_cases, write_published
         from glocal.files import write_json, write_text
 
         page = render(self, title=title, manifest=manifest or {}, history=history)
         paths = {name: Path(folder) / name for name in ("cases.csv", "summary.json", "report.html")}
         write_cases(paths["cases.csv"], self)
+        if self.published:
+            paths["preset.csv"] = Path(folder) / "preset.csv"
+            write_published(paths["preset.csv"], self)
         write_json(paths["summary.json"], self.summary)
         write_text(paths["report.html"], page)
         return paths

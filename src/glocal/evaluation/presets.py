@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from glocal.errors import lookup
+from glocal.evaluation.iugc2024 import IUGC2024
 from glocal.evaluation.lmnet import LMNET
 from glocal.evaluation.preset import Figure, Preset
 
 __all__ = ["PRESETS", "Figure", "Preset", "get_preset"]
 
-PRESETS: dict[str, Preset] = {preset.name: preset for preset in (LMNET,)}
+PRESETS: dict[str, Preset] = {preset.name: preset for preset in (LMNET, IUGC2024)}
 """By name."""
 
 

@@ -13,7 +13,7 @@ from glocal.files import atomic
 if TYPE_CHECKING:
     from glocal.evaluation.evaluation import Evaluation
 
-__all__ = ["COLUMNS", "guard", "unguard", "write_cases"]
+__all__ = ["COLUMNS", "guard", "unguard", "write_cases", "write_published"]
 
 COLUMNS: tuple[str, ...] = (
     "case",
@@ -77,3 +77,19 @@ def write_cases(path: str | Path, evaluation: Evaluation) -> None:
                         "×".join(map(repr, result.spacing)),
                     ]
                 )
+
+
+def write_published(path: str | Path, evaluation: Evaluation) -> None:
+    """Write what the preset measured, one row a case: numbers in full precision, an empty field for NaN.
+
+    Raises:
+        UserError: As :func:`glocal.files.writing`.
+    """
+    columns = evaluation.published
+    with atomic(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(["case", "group", *columns])
+        for n, result in enumerate(evaluation.results):
+            values = [float(column[n]) for column in columns.values()]
+            row = ["" if math.isnan(value) else repr(value) for value in values]
+            writer.writerow([guard(result.id), guard(result.group or ""), *row])

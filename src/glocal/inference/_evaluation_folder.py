@@ -12,7 +12,7 @@ from glocal.files import writing
 
 __all__ = ["require_free", "write_folder"]
 
-_OURS = {"cases.csv", "summary.json", "report.html"}
+_OURS = {"cases.csv", "summary.json", "report.html", "preset.csv"}
 
 
 def require_free(folder: Path, overwrite: bool) -> None:
