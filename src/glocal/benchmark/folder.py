@@ -110,7 +110,7 @@ class BenchmarkFolder:
         Raises:
             UserError: The folder cannot be written.
         """
-        if not self.splits_file.exists():
+        if not self.plan_file.exists():
             write_json(self.splits_file, dict(plan.splits))
         write_json(self.plan_file, plan.to_json())
 
@@ -139,12 +139,12 @@ class BenchmarkFolder:
         """
         path, variant = self.cell(cell) / "cell.json", cell.variant
         plain = read_json(path) if path.exists() else {"format": FORMAT, "status": "waiting"}
-        status = plain.get("status") if isinstance(plain, dict) and plain.get("format") == FORMAT else None
-        if status not in get_args(Status):
+        if not isinstance(plain, dict) or plain.get("format") != FORMAT or plain.get("status") not in get_args(Status):
             raise UserError(f"{path}: not the state of a cell; remove the folder {path.parent} to run the cell anew")
+        known: dict[str, Any] = {name: plain.get(name) for name in _OF_RESULT}
         return CellResult(
             cell.id,
-            status,
+            plain["status"],
             variant.label,
             variant.model,
             variant.arguments,
@@ -153,7 +153,7 @@ class BenchmarkFolder:
             cell.seed,
             path.parent,
             plan.evaluated,
-            **{name: plain.get(name) for name in _OF_RESULT},
+            **known,
             facts=plain,
         )
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from glocal.benchmark.plan import Part, Plan, Variant, slug
+from glocal.benchmark.recipes import plain_settings
 from glocal.data import Dataset, Splits, make_splits, open_dataset, read_splits
 from glocal.errors import UserError
 from glocal.models import model_info
@@ -22,9 +23,6 @@ from glocal.training.recipe_files import settings_of
 __all__ = ["make_plan"]
 
 log = logging.getLogger("glocal")
-
-_OF_THE_CELL = ("data.splits", "data.fold", "data.folds", "data.fractions", "data.split_seed", "train.seed")
-"""Settings that a cell gets from the plan."""
 
 _REFUSED = {
     "data.fold": "every fold is run",
@@ -101,7 +99,7 @@ def make_plan(
         "channels": channels,
         "size": list(config.height_width),
     }
-    plain = {label: _plain(recipe, channels) for label, recipe in recipes.items()}
+    plain = {label: {**plain_settings(recipe), "data.channels": channels} for label, recipe in recipes.items()}
     return Plan(
         Path(data).absolute(),
         facts,
@@ -227,9 +225,3 @@ def _channels(dataset: Dataset, asked: Any) -> int:
         return int(asked)
     picks = np.unique(np.linspace(0, len(dataset) - 1, _SAMPLE).astype(int))
     return 1 if all(dataset.read_image(dataset.cases[i]).is_grey for i in picks) else 3
-
-
-def _plain(recipe: Recipe, channels: int) -> dict[str, Any]:
-    """All settings as JSON has them; those of the cell are left out."""
-    settings = {name: list(v) if isinstance(v, tuple) else v for name, v in settings_of(recipe).items()}
-    return {name: v for name, v in {**settings, "data.channels": channels}.items() if name not in _OF_THE_CELL}

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Literal
 
 from glocal.errors import UserError, nearest
@@ -17,8 +16,6 @@ FORMAT = 1
 """Of ``benchmark.json`` and ``cell.json``."""
 
 Part = Literal["test", "val"]
-
-_EMPTY: Mapping[str, Any] = MappingProxyType({})
 
 
 def slug(label: str) -> str:
@@ -100,9 +97,9 @@ class Plan:
     folds: int
     seeds: tuple[int, ...]
     budget_s: float | None = None
-    settings: Mapping[str, Any] = _EMPTY
+    settings: Mapping[str, Any] = field(default_factory=dict)
     evaluated: Part = "test"
-    epochs: Mapping[str, int] = _EMPTY
+    epochs: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     @property
@@ -125,12 +122,12 @@ class Plan:
         """
         cells = {cell.id: cell for cell in self.cells}
         if id not in cells:
-            raise UserError(f"no cell {id!r} in this benchmark.{nearest(id, cells)} cells.txt or --json lists them")
+            raise UserError(f"no cell {id!r} in this benchmark.{nearest(id, cells)} --dry-run lists them")
         return cells[id]
 
     def with_epochs(self, epochs: Mapping[str, int]) -> Plan:
         """The same plan with estimated numbers of epochs."""
-        return replace(self, epochs=MappingProxyType({**self.epochs, **epochs}))
+        return replace(self, epochs={**self.epochs, **epochs})
 
     def to_json(self) -> dict[str, Any]:
         """The content of ``benchmark.json``; the splits are kept in ``splits.json`` beside it."""
