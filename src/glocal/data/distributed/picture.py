@@ -1,0 +1,60 @@
+"""One picture with its mask as a step, shared by the layouts of pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from glocal.data._tree import Part
+from glocal.data.cases import size_mismatch
+from glocal.data.distributed.distribution import Item, Step
+from glocal.data.readers import Mask, Picture, read_image, read_mask
+from glocal.errors import UserError
+
+__all__ = ["Apply", "kept", "picture_item", "picture_step"]
+
+Apply = Callable[[Mask, Path], npt.NDArray[np.uint8]]
+"""Makes class indices of a mask, or raises :class:`~glocal.errors.UserError` about its path."""
+_KEPT = (".png", ".jpg", ".jpeg")
+
+
+def kept(path: Path, picture: Picture) -> bool:
+    """Whether a file can be copied as it is: an ordinary PNG or JPEG that reading did not have to change."""
+    return path.suffix.lower() in _KEPT and not picture.notes and picture.pages == 1
+
+
+def picture_item(
+    path: Path, picture: Picture, label: npt.NDArray[np.uint8] | None, notes: tuple[str, ...] = ()
+) -> Item:
+    """A picture that was read from ``path``: the file itself where it can be copied, otherwise its pixels."""
+    if kept(path, picture):
+        return Item(path, label, notes=notes)
+    pixels = picture.pixels[..., 0] if picture.channels == 1 else picture.pixels
+    return Item(pixels, label, notes=(*picture.notes, *notes))
+
+
+def picture_step(
+    id: str,
+    image: Path,
+    mask: Path,
+    apply: Apply,
+    *,
+    group: str | None = None,
+    split: Part | None = None,
+    pixel_size: float | None = None,
+) -> Step:
+    """The step of a picture and one mask of the same size."""
+
+    def read(mend: bool) -> Item:
+        picture, drawn = read_image(image), read_mask(mask)
+        if drawn.size != picture.size:
+            raise UserError(size_mismatch(mask, drawn.size, image, picture.size))
+        label = apply(drawn, mask)
+        changed = drawn.values.shape != label.shape or bool((drawn.values != label).any())
+        notes = tuple(f"mask: {note}" for note in drawn.notes)
+        return picture_item(image, picture, label, (*notes, *("mask values made class indices",) * changed))
+
+    return Step(id, (image, mask), read, group, split, pixel_size=pixel_size)
