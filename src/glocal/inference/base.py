@@ -148,7 +148,7 @@ class BasePredictor(ABC, Generic[Outcome]):
         Raises:
             UserError: The image cannot be read or has an unusable shape, type or range.
         """
-        self._check_tiling(tiling)
+        self.check_tiling(tiling)
         views = choose_views(tta, self.record.manifest)
         outcome = next(self._predicted([self.prepare(image, tiling)], 1, views))
         assert not isinstance(outcome, UserError)
@@ -176,7 +176,7 @@ class BasePredictor(ABC, Generic[Outcome]):
         Raises:
             UserError: ``tta`` or ``tiling`` is unknown, ``batch_size`` is below 1, or memory runs out.
         """
-        self._check_tiling(tiling)
+        self.check_tiling(tiling)
         size = self._batch_size(batch_size)
         views = choose_views(tta, self.record.manifest)
         workers = 1 if self.device.type == "cpu" else min(8, os.cpu_count() or 1)
@@ -237,7 +237,7 @@ class BasePredictor(ABC, Generic[Outcome]):
         notes = list(picture.notes)
         if picture.channels != steps.channels:
             notes.append("grey repeated to RGB" if steps.channels == 3 else "colour reduced to grey")
-        windows = self._takes_windows(picture.size, tiling)
+        windows = self.takes_windows(picture.size, tiling)
         size = "x".join(str(side) for side in steps.size)
         if windows:
             notes.append(f"seen in windows of {size}")
@@ -260,16 +260,21 @@ class BasePredictor(ABC, Generic[Outcome]):
     def _outcome(self, image: Prepared, scores: Tensor, notes: tuple[str, ...]) -> Outcome:
         """What is said about one image, from the scores of the network."""
 
-    def _check_tiling(self, tiling: str) -> None:
+    def check_tiling(self, tiling: str) -> None:
+        """Refuse a way of tiling that is unknown.
+
+        Raises:
+            UserError: It is.
+        """
         if tiling not in get_args(Tiling):
             raise UserError(f"tiling {tiling!r} is unknown; use one of {', '.join(get_args(Tiling))}")
 
-    def _takes_windows(self, size: tuple[int, int], tiling: Tiling) -> bool:
+    def takes_windows(self, size: tuple[int, int], tiling: Tiling) -> bool:
         """Whether an image of this size is cut into windows."""
         return False
 
     def _pass(self, network: nn.Module, x: Tensor, windows: bool, window_batch: int) -> Tensor:
-        """Scores of a batch; ``windows`` as :meth:`_takes_windows` decided for it."""
+        """Scores of a batch; ``windows`` as :meth:`takes_windows` decided for it."""
         scores: Tensor = network(x)
         return scores
 

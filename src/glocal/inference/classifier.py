@@ -93,8 +93,9 @@ class Classifier(BasePredictor[Classification]):
         record = self.record
         return Classification(self.classes, image.picture, scores, record.temperature, record.multi_label, notes)
 
-    def _check_tiling(self, tiling: str) -> None:
-        super()._check_tiling(tiling)
+    def check_tiling(self, tiling: str) -> None:
+        """Refuse windows, too: a classifier sees images whole."""
+        super().check_tiling(tiling)
         if tiling == "always":
             raise UserError(
                 f"{self.record.name} classifies whole images, so they cannot be cut into windows; leave --tiling out"

@@ -36,7 +36,8 @@ class Predictor(BasePredictor[Prediction]):
     def _outcome(self, image: Prepared, scores: Tensor, notes: tuple[str, ...]) -> Prediction:
         return Prediction(self.classes, image.picture, scores, notes)
 
-    def _takes_windows(self, size: tuple[int, int], tiling: Tiling) -> bool:
+    def takes_windows(self, size: tuple[int, int], tiling: Tiling) -> bool:
+        """Whether an image of this height and width is cut into windows."""
         steps = self.record.preprocessing
         larger = size[0] > steps.size[0] or size[1] > steps.size[1]
         return larger and (tiling == "always" or (tiling == "auto" and steps.mode == "window"))
