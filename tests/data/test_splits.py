@@ -127,6 +127,16 @@ def test_tiny_sets_fill_every_part(tmp_path: Path, number: int) -> None:
     assert [len(splits.part(part)) for part in PARTS] == [number - 2, 1, 1]
 
 
+def test_case_by_case_on_request_says_so_and_is_read_again(tmp_path: Path) -> None:
+    data = dataset(tmp_path / "data", {f"g{i}": [f"g{i}_{j}" for j in range(10)] for i in range(3)})
+    splits = make_splits(data, grouped=False)
+    assert [len(splits.part(part)) for part in PARTS] == [24, 3, 3]  # three groups alone give 10, 10 and 10
+    assert "too high" in splits.notes[0]
+    splits.write(tmp_path / "splits.json")
+    read = read_splits(tmp_path / "splits.json", data)
+    assert (read, read.notes) == (splits, splits.notes)
+
+
 def test_too_few_groups_are_explained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"2 groups \(6 cases\) cannot fill 3 parts"):
         make_splits(dataset(tmp_path, {"p": ["a", "b", "c"], "q": ["d", "e", "f"]}))

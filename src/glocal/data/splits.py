@@ -22,6 +22,7 @@ __all__ = ["DEFAULT_FRACTIONS", "Fold", "Splits", "make_splits", "open_splits", 
 DEFAULT_FRACTIONS = (0.8, 0.1, 0.1)
 """Shares of train, validation and test."""
 
+_UNGROUPED = "cases of one group may be in different parts of this split: scores come out too high"
 _PARTS: tuple[Part, ...] = ("train", "val", "test")
 _log = logging.getLogger("glocal")
 
@@ -49,6 +50,8 @@ class Splits:
     folds: tuple[Fold, ...] = ()
     ready_made: bool = False
     """The data set came with its split."""
+    grouped: bool = True
+    """False if cases of one group may be in different parts, as in splits of publications: scores come out too high."""
     notes: tuple[str, ...] = ()
 
     def fold(self, number: int) -> Splits:
@@ -82,6 +85,7 @@ class Splits:
             "fractions": list(self.fractions),
             "fingerprint": self.fingerprint,
             "ready_made": self.ready_made,
+            **({} if self.grouped else {"grouped": False}),
         }
         if self.folds:
             folds = [{"train": list(fold.train), "val": list(fold.val)} for fold in self.folds]
@@ -102,6 +106,7 @@ def make_splits(
     seed: int = 0,
     fractions: Sequence[float] = DEFAULT_FRACTIONS,
     folds: int | None = None,
+    grouped: bool = True,
 ) -> Splits:
     """Divide a data set by group, stratified by class or by how much of the image is foreground.
 
@@ -115,6 +120,7 @@ def make_splits(
         seed: Any whole number.
         fractions: Shares of train, val and test; their sum is 1. Val or test may be 0.
         folds: For cross-validation: how many folds; the test share is held out first, the rest divided in folds.
+        grouped: False divides case by case, as publications did whose figures are to be reproduced.
 
     Raises:
         UserError: Fractions or folds that cannot be, too few groups, an unreadable mask, or a ready-made split that has
@@ -124,20 +130,21 @@ def make_splits(
     if folds is not None and folds < 2:
         raise UserError(f"{folds} folds cannot be; use at least 2")
     strata = _strata(dataset)
-    notes: list[str] = []
+    notes: list[str] = [] if grouped else [_UNGROUPED]
     given: dict[Part, list[str]] = {part: [c.id for c in dataset.cases if c.split == part] for part in _PARTS}
     ready_made = any(given.values())
     free = [case.id for case in dataset.cases if case.split is None]
     needed = shares if folds is None else (shares[0] + shares[1], 0.0, shares[2])
     if ready_made:
-        parts = _complete(dataset, given, free, needed, seed, strata, notes)
+        parts = _complete(dataset, given, free, needed, seed, strata, notes, grouped)
     else:
-        parts = dict(zip(_PARTS, _share_out(dataset, free, needed, seed, strata), strict=True))
-    common = Splits(seed, shares, dataset.fingerprint, (), (), _sorted(parts["test"]), (), ready_made, tuple(notes))
+        parts = dict(zip(_PARTS, _share_out(dataset, free, needed, seed, strata, grouped), strict=True))
+    test = _sorted(parts["test"])
+    common = Splits(seed, shares, dataset.fingerprint, (), (), test, (), ready_made, grouped, tuple(notes))
     if folds is None:
         return replace(common, train=_sorted(parts["train"]), val=_sorted(parts["val"]))
     rest = [*parts["train"], *parts["val"]]
-    chunks = _share_out(dataset, rest, (1 / folds,) * folds, seed, strata)
+    chunks = _share_out(dataset, rest, (1 / folds,) * folds, seed, strata, grouped)
     made = [Fold(_sorted(set(rest) - set(chunk)), _sorted(chunk)) for chunk in chunks]
     return replace(common, folds=tuple(made))
 
@@ -166,11 +173,16 @@ def _strata(dataset: Dataset) -> dict[str, tuple[str, ...]]:
 
 
 def _share_out(
-    dataset: Dataset, ids: Iterable[str], shares: Sequence[float], seed: int, strata: Mapping[str, tuple[str, ...]]
+    dataset: Dataset,
+    ids: Iterable[str],
+    shares: Sequence[float],
+    seed: int,
+    strata: Mapping[str, tuple[str, ...]],
+    grouped: bool,
 ) -> list[list[str]]:
     members: dict[str, list[str]] = defaultdict(list)
     for case in dataset.select(ids):
-        members[case.group].append(case.id)
+        members[case.group if grouped else case.id].append(case.id)
     groups = {group: Counter(name for id in inside for name in strata[id]) for group, inside in members.items()}
     try:
         parts = allocate(groups, shares, seed, {group: len(inside) for group, inside in members.items()})
@@ -191,6 +203,7 @@ def _complete(
     seed: int,
     strata: Mapping[str, tuple[str, ...]],
     notes: list[str],
+    grouped: bool,
 ) -> dict[Part, list[str]]:
     """A ready-made split with the parts it lacks."""
     parts = {part: list(given[part]) for part in _PARTS}
@@ -207,10 +220,11 @@ def _complete(
     if lacking:
         wanted = {part: shares[_PARTS.index(part)] for part in ("train", *lacking)}
         portions = [share / sum(wanted.values()) for share in wanted.values()]
-        chunks = _share_out(dataset, parts["train"], portions, seed, strata)
+        chunks = _share_out(dataset, parts["train"], portions, seed, strata, grouped)
         parts.update(zip(wanted, chunks, strict=True))
         notes.append(f"it has no {' and no '.join(lacking)} part: taken out of its train part by group")
-    _no_group_twice(dataset.root, dataset, parts)
+    if grouped:
+        _no_group_twice(dataset.root, dataset, parts)
     return parts
 
 
@@ -247,7 +261,8 @@ def read_splits(path: str | Path, dataset: Dataset) -> Splits:
             raise UserError(f"{path}: {counted(len(gone), 'case')} ({gone[0]}, …) not in {dataset.root}; {cure}")
         if new:
             raise UserError(f"{path}: {counted(len(new), 'case')} of {dataset.root} ({new[0]}, …) in no part; {cure}")
-        _no_group_twice(path, dataset, parts)
+        if splits.grouped:
+            _no_group_twice(path, dataset, parts)
     if splits.fingerprint != dataset.fingerprint:
         raise UserError(f"{path}: made for other content of {dataset.root} (fingerprint differs); {cure}")
     return splits
@@ -278,6 +293,8 @@ def _parsed(path: Path, plain: Any) -> Splits:
             _ids(parts["test"]),
             folds,
             bool(plain.get("ready_made", False)),
+            bool(plain.get("grouped", True)),
+            () if plain.get("grouped", True) else (_UNGROUPED,),
         )
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise UserError(f"{path}: not a splits file of Glocal (version 1): {error}; name another file") from None
