@@ -20,7 +20,7 @@ _MASK_SUFFIX = re.compile(
 )
 _MASK_PREFIX = re.compile(rf"(?:{_WORD})[ _.-]*(?P<stem>.+)", re.IGNORECASE)
 _IMAGE_AFFIX = re.compile(
-    r"(?:(?:images?|img|im|input)[ _.-]*(?P<tail>.+)|(?P<head>.+?)[ _.-]+(?:image|img|training|test|input))",
+    r"(?:(?:images?|img|im|input)[ _.-]*(?P<tail>.+)|(?P<head>.+?)[ _.-]+(?:image|img|training|test|input|0000))",
     re.IGNORECASE,
 )
 _SECOND_OBSERVER = re.compile(r"(?i)manual[ _-]*2$|2ndHO$")

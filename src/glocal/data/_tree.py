@@ -12,7 +12,18 @@ from typing import Literal, TypeAlias
 from glocal.data.readers import IMAGE_SUFFIXES
 from glocal.errors import UserError
 
-__all__ = ["File", "Listing", "Part", "Place", "list_files", "natural", "place", "split_named", "words"]
+__all__ = [
+    "VOLUME_SUFFIXES",
+    "File",
+    "Listing",
+    "Part",
+    "Place",
+    "list_files",
+    "natural",
+    "place",
+    "split_named",
+    "words",
+]
 
 Part: TypeAlias = Literal["train", "val", "test"]
 
@@ -20,6 +31,9 @@ _VOLUMES = (
     *(".nii.gz", ".nii", ".dcm", ".dicom", ".mha", ".mhd", ".nrrd", ".nhdr"),
     *(".npz", ".npy", ".h5", ".hdf5", ".mat"),
 )
+VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
+"""Endings, in lower case, of files that hold one volume each."""
+_DICOM = (".dcm", ".dicom")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _DEEPEST = 12
@@ -28,7 +42,7 @@ _MASK_WORDS = frozenset(
     (
         *("mask", "masks", "label", "labels", "annotation", "annotations", "gt", "gts", "groundtruth", "groundtruths"),
         *("truth", "truths", "segmentation", "segmentations", "seg", "segs", "manual", "target", "targets"),
-        "segmentationclass",
+        *("segmentationclass", "labelstr", "labelsts"),
     )
 )
 _IMAGE_WORDS = frozenset(
@@ -44,7 +58,7 @@ _IMAGE_WORDS = frozenset(
         "picture",
         "pictures",
         "original",
-        "jpegimages",
+        *("jpegimages", "imagestr", "imagests"),
     )
 )
 _PARTS: dict[str, Part] = {
@@ -52,6 +66,7 @@ _PARTS: dict[str, Part] = {
     **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
     **dict.fromkeys(("test", "testing", "testdataset"), "test"),
 }
+_NNUNET: dict[str, Part] = {"imagestr": "train", "labelstr": "train", "imagests": "test", "labelsts": "test"}
 _FILLERS = frozenset({"set", "data", "dataset", "split"})
 
 
@@ -72,6 +87,11 @@ class Listing:
     root: Path
     files: list[File] = field(default_factory=list)
     volumes: Counter[str] = field(default_factory=Counter)
+    """Files that are no pictures, by their ending."""
+    volume_files: list[File] = field(default_factory=list)
+    """Files that hold a volume each, and folders that hold a DICOM series."""
+    series: set[Path] = field(default_factory=set)
+    """The folders among them."""
     archives: list[Path] = field(default_factory=list)
     other: list[Path] = field(default_factory=list)
     hidden: int = 0
@@ -99,7 +119,8 @@ def list_files(root: Path) -> Listing:
         raise UserError(f"{root}: this is a file where the folder of a data set is expected; name the folder")
     listing = Listing(root)
     _list(root, (), listing, set())
-    listing.files.sort(key=lambda file: [natural(part) for part in (*file.folders, file.path.name)])
+    for files in (listing.files, listing.volume_files):
+        files.sort(key=lambda file: [natural(part) for part in (*file.folders, file.path.name)])
     return listing
 
 
@@ -128,10 +149,20 @@ def _list(folder: Path, folders: tuple[str, ...], listing: Listing, seen: set[st
             _list(path, (*folders, _printable(entry.name)), listing, seen)
         elif volume := next((suffix for suffix in _VOLUMES if name.endswith(suffix)), None):
             listing.volumes[volume] += 1
+            _add_volume(path, folders, volume, listing)
         elif name.endswith(_ARCHIVES):
             listing.archives.append(path)
         else:
             listing.other.append(path)
+
+
+def _add_volume(path: Path, folders: tuple[str, ...], suffix: str, listing: Listing) -> None:
+    """Take a file for a volume, or the folder of a DICOM file for a series, once."""
+    if suffix in VOLUME_SUFFIXES:
+        listing.volume_files.append(File(path, folders, _printable(path.name[: -len(suffix)])))
+    elif suffix in _DICOM and folders and path.parent not in listing.series:
+        listing.series.add(path.parent)
+        listing.volume_files.append(File(path.parent, folders[:-1], folders[-1]))
 
 
 def _printable(name: str) -> str:
@@ -189,6 +220,7 @@ def place(folders: tuple[str, ...]) -> Place:
         here, part = _role(folder), split_named(folder)
         if here is not None:
             role, role_folder = here, folder
+            part = part or _NNUNET.get(folder.lower())
             part = part or next((_PARTS[word] for word in words(folder) if word in _PARTS), None)
         split = part or split
         if here is None and part is None:

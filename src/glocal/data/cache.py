@@ -23,7 +23,6 @@ from torch.utils.data import Dataset as TorchDataset
 from glocal.data._prepare import DeeperError, Depth, Job
 from glocal.data._staging import staged_folder
 from glocal.data.cases import Case, Dataset, Progress
-from glocal.data.readers import read_image
 from glocal.errors import UserError, counted
 from glocal.files import read_json, write_json
 
@@ -118,6 +117,7 @@ def _key(dataset: Dataset, cases: Sequence[Case], size: Size, channels: int) -> 
     digest = hashlib.sha256()
     facts = [FORMAT, dataset.fingerprint, encoding.to_json() if encoding else None, list(size), channels]
     facts += [len(dataset.classes)] if dataset.multi_label else []
+    facts += [dataset.volumes.facts()] if dataset.volumes is not None else []
     digest.update(json.dumps(facts).encode())
     for case in cases:
         stamps = [path.stat().st_mtime_ns for path in (case.image, *case.masks)]
@@ -125,10 +125,11 @@ def _key(dataset: Dataset, cases: Sequence[Case], size: Size, channels: int) -> 
     return digest.hexdigest()[:20]
 
 
-def _check(cases: Sequence[Case], size: Size, channels: int) -> None:
+def _check(dataset: Dataset, cases: Sequence[Case], size: Size, channels: int) -> None:
     if not cases:
         raise UserError("no cases to cache: the split is empty; choose another split or remake it (glocal data splits)")
-    if channels not in (1, 3) or min(size) < 1:
+    neighbours = 1 if dataset.volumes is None else dataset.volumes.neighbours
+    if channels not in ((1, 3) if neighbours == 1 else (neighbours,)) or min(size) < 1:
         raise UserError(f"cannot cache images of {size[0]}x{size[1]}x{channels}; use a size from 1 and 1 or 3 channels")
 
 
@@ -146,8 +147,8 @@ def estimate_cache(
     Raises:
         UserError: There are no cases, an argument is out of range, or a file is missing.
     """
-    _check(cases, size, channels)
-    depth = read_image(cases[0].image).pixels.itemsize
+    _check(dataset, cases, size, channels)
+    depth = dataset.read_image(cases[0]).pixels.itemsize
     pixels = len(cases) * size[0] * size[1]
     a_label = 4 * len(dataset.classes) if dataset.multi_label else 8
     number = pixels * channels * depth + (pixels if dataset.task == "segmentation" else a_label * len(cases))
@@ -250,13 +251,14 @@ def build_cache(
     """Decode and resize cases once; the next call with the same cases, unchanged, only opens what is there.
 
     Images are stretched to ``size`` (bilinear, antialiased), masks by nearest neighbour (:mod:`glocal.data.resize`).
+    Slices of volumes are kept in [0, 1] to 16 bits; cases should come volume by volume, since one is held at a time.
     Several processes may build the same cache at once. A build that is killed leaves nothing that is taken for whole.
 
     Args:
         dataset: Where the cases are from.
         cases: What to cache, in order.
         size: ``(height, width)`` in pixels.
-        channels: 1 or 3.
+        channels: 1 or 3; of slices seen with their neighbours, as many as these are.
         folder: Where caches are kept, each in a folder of its own. Default: :func:`default_folder`.
         in_memory: Keep the arrays in this process instead; workers started by ``spawn`` get a copy each.
         progress: Called with (done, all) as cases are decoded.

@@ -19,6 +19,7 @@ from glocal.data._names import foreground_names
 from glocal.data._tree import Part
 from glocal.data.encoding import Declared, Encoding, MaskFacts, infer_encoding, mask_facts
 from glocal.data.readers import Picture, image_size, read_image, read_mask
+from glocal.data.slices import VolumeSet, label_facts
 from glocal.errors import UserError, counted, nearest
 
 __all__ = ["Case", "Dataset", "Part", "Problem", "Progress", "Task"]
@@ -32,10 +33,10 @@ _SAMPLE = 16 * 1024
 
 @dataclass(frozen=True)
 class Case:
-    """One image with its label."""
+    """One image with its label; of a volume, one slice."""
 
     id: str
-    """Unique in the data set: the stem, with folders before it where stems repeat."""
+    """Unique in the data set: the stem, with folders before it where stems repeat; ``x#012`` is slice 12 of volume x."""
     image: Path
     masks: tuple[Path, ...] = ()
     """Segmentation: one mask, or several that are united."""
@@ -49,6 +50,10 @@ class Case:
     """A class of the whole image (benign, malignant, normal), several joined by ``|``: splits keep its proportions."""
     spacing: tuple[float, float] | None = None
     """Size of a pixel (height, width) in mm, where it is known."""
+    volume: str | None = None
+    """The volume that this is a slice of; ``None`` for a picture."""
+    slice: int | None = None
+    """Which of its slices, from 0; ``image`` and ``masks`` are those of the whole volume."""
 
     @property
     def labels(self) -> tuple[int, ...]:
@@ -90,6 +95,8 @@ class Dataset:
     multi_label: bool = False
     """Classification: an image may show several classes, or none."""
     declared: Declared | None = None
+    volumes: VolumeSet | None = None
+    """Of a set of volumes, whose cases are slices: the volumes, and how their slices are seen."""
     _facts: dict[Path, MaskFacts] = field(default_factory=dict, repr=False, compare=False)
     _given: Encoding | None = None
 
@@ -125,9 +132,10 @@ class Dataset:
         """
         masks = dict.fromkeys(mask for case in self.cases for mask in case.masks)
         missing = [mask for mask in masks if mask not in self._facts]
-        with ThreadPoolExecutor(min(8, (os.cpu_count() or 1) + 1)) as pool:
+        facts, most = (mask_facts, 8) if self.volumes is None else (label_facts, 2)  # a volume is held whole
+        with ThreadPoolExecutor(min(most, (os.cpu_count() or 1) + 1)) as pool:
             try:
-                for done, fact in enumerate(pool.map(mask_facts, missing), 1):
+                for done, fact in enumerate(pool.map(facts, missing), 1):
                     self._facts[fact.path] = fact
                     if progress is not None:
                         progress(done, len(missing))
@@ -188,8 +196,10 @@ class Dataset:
         return self.layout_notes + (self._inferred[1] if self.task == "segmentation" else ())
 
     def read_image(self, case: Case) -> Picture:
-        """The image of a case; see :func:`~glocal.data.readers.read_image`."""
-        return read_image(case.image)
+        """The image of a case; see :func:`~glocal.data.readers.read_image`, of a slice :meth:`VolumeSet.picture`."""
+        if self.volumes is None or case.volume is None or case.slice is None:
+            return read_image(case.image)
+        return self.volumes.picture(case.volume, case.slice)
 
     def read_label(self, case: Case) -> npt.NDArray[np.uint8]:
         """Class indices of a segmentation case at the size of its image: ``uint8 (H, W)``.
@@ -203,6 +213,9 @@ class Dataset:
         encoding = self.encoding
         if encoding is None:
             raise ValueError("a classification set has no masks; the class of a case is case.label")
+        if self.volumes is not None and case.volume is not None and case.slice is not None:
+            of_slice: npt.NDArray[np.uint8] = self.volumes.labels(case.volume, encoding)[case.slice]
+            return of_slice
         size = image_size(case.image)
         label = np.zeros(size, np.uint8)
         for path in case.masks:
@@ -219,7 +232,7 @@ class Dataset:
     def foreground(self, case: Case) -> float:
         """Share of the pixels of a segmentation case that are not background, from :meth:`scan`; in [0, 1].
 
-        Where several masks overlap, their pixels are added.
+        Where several masks overlap, their pixels are added. For a slice it is the share in its whole volume.
 
         Raises:
             UserError: A mask cannot be read, or holds unknown values.
@@ -242,7 +255,7 @@ class Dataset:
         digest = hashlib.sha256()
         for case in self.cases:
             digest.update(repr((case.id, case.group, case.label, len(case.masks))).encode())
-            for path in (case.image, *case.masks):
+            for path in () if case.slice else _files_of(case):  # those of a volume once, with its slice 0
                 if path.exists() and not path.is_file():  # opening a pipe would wait for ever
                     raise UserError(f"{path}: a folder, pipe or device where a file is expected; remove it")
                 try:
@@ -256,6 +269,13 @@ class Dataset:
                     raise UserError(f"{path}: cannot be read ({error.strerror}); restore or remove it") from None
                 digest.update(length.to_bytes(8, "big") + head + tail)
         return digest.hexdigest()[:16]
+
+
+def _files_of(case: Case) -> tuple[Path, ...]:
+    """The image and the masks; for the folder of a DICOM series the files in it."""
+    if case.volume is None or not case.image.is_dir():
+        return (case.image, *case.masks)
+    return (*sorted(path for path in case.image.iterdir() if path.is_file()), *case.masks)
 
 
 def size_mismatch(mask: Path, mask_size: tuple[int, int], image: Path, size: tuple[int, int]) -> str:

@@ -14,13 +14,14 @@ from glocal.data._names import IMAGE_CLASSES, group_rule, patient_folder
 from glocal.data._pairs import pair_by_folder, pair_by_suffix
 from glocal.data._table import CASES, LABELS, Table, find_table
 from glocal.data._tree import File, Listing, list_files, natural
+from glocal.data._volume_layout import DATASET, nnunet_declared, volume_files, volume_set
 from glocal.data.cases import Case, Dataset, Task
 from glocal.data.encoding import Declared, Encoding, read_classes
 from glocal.errors import UserError, counted, nearest
 
 __all__ = ["open_dataset"]
 
-_OURS = ("cases.csv", "classes.txt", "splits.json", "phantom.json")
+_OURS = ("cases.csv", "classes.txt", "splits.json", "phantom.json", DATASET)
 """Files of ours beside the images, which are not left out."""
 
 
@@ -29,6 +30,7 @@ def open_dataset(
     task: Task | None = None,
     masks: Literal["unite", "keep"] = "unite",
     encoding: Encoding | None = None,
+    orientation: str | None = None,
 ) -> Dataset:
     """Recognise the data set in a folder. Images are not decoded; masks are when their values are first needed.
 
@@ -39,15 +41,19 @@ def open_dataset(
     well, and a table with classes goes before folders: see :func:`~glocal.data._class_columns.classes_of`. What was
     understood is in ``layout`` and ``notes``, what was left out in ``problems``.
 
+    Volumes (NIfTI, MetaImage, NRRD, folders with a DICOM series) lie in the same folders as images do, or as nnU-Net
+    has them (``imagesTr``, ``labelsTr``, ``dataset.json``). Each slice is a case; ``cases.csv`` names volumes.
+
     Args:
         root: The folder.
         task: Default: segmentation where there are masks, otherwise classification.
         masks: Several masks of one image are united into one case (``"unite"``), or each makes a case of its own in the
             same group, with ids ``x#1``, ``x#2`` … (``"keep"``; masks of second observers, left out otherwise, too).
         encoding: Meaning of mask values as stored with a run; default: found from the masks.
+        orientation: Volumes: what they are turned to, such as ``"RAS"``; default: how most of them are stored.
 
     Raises:
-        UserError: The folder cannot be read, holds no 2-D data set, or one that is ambiguous; says which.
+        UserError: The folder cannot be read, holds no data set, or one that is ambiguous; says which.
     """
     root = Path(root)
     if task not in (None, "segmentation", "classification"):
@@ -55,6 +61,8 @@ def open_dataset(
     if masks not in ("unite", "keep"):
         raise UserError(f"masks={masks!r} is not known; use 'unite' or 'keep'")
     listing = list_files(root)
+    if task != "classification" and (volumes := _volumes(listing, masks == "keep", encoding, orientation)) is not None:
+        return volumes
     if not listing.files:
         raise _nothing(listing)
     files, inner = _without_common(listing.files)
@@ -93,12 +101,41 @@ def _nothing(listing: Listing) -> UserError:
     root = listing.root
     if listing.volumes:
         what = ", ".join(f"{count} {suffix}" for suffix, count in sorted(listing.volumes.items()))
-        return UserError(f"{root}: volumes or arrays ({what}), not a set of 2-D images; export slices as PNG or TIFF")
+        return UserError(
+            f"{root}: volumes or arrays ({what}), but not in folders of images and masks; put volumes into images/ and "
+            "their masks, with the same names, into masks/"
+        )
     if listing.archives:
         return UserError(f"{root}: no images, but an archive ({listing.archives[0].name}); unpack it first")
     return UserError(
         f"{root}: no images in this folder or below; put PNG, JPEG, TIFF, BMP, GIF, WebP or PNM files there"
     )
+
+
+def _volumes(listing: Listing, keep: bool, encoding: Encoding | None, orientation: str | None) -> Dataset | None:
+    """The set of volumes in a folder; ``None`` where there is none, or one of pictures."""
+    files, said = volume_files(listing)
+    if not files or (listing.files and _segmentation(_without_common(listing.files)[0], keep, required=False)):
+        return None
+    files, inner = _without_common(files)
+    found = _segmentation(files, keep=False, required=False)
+    if found is None:
+        return None
+    root, beside = listing.root, listing.root.joinpath(*inner)
+    if keep:
+        raise UserError(f"{root}: masks 'keep' is for pictures, and these are volumes; use 'unite' (--data.masks)")
+    declared, modality = nnunet_declared((root, beside))
+    table, _ = find_table(root, beside, labels=False)
+    pictures = [f"{counted(len(listing.files), 'picture')} left out beside the volumes"] if listing.files else []
+    found.notes += [*said, *pictures, *_left_out(listing, table, volumes=True)]
+    if {draft.split for draft in found.drafts} == {"train"}:
+        for draft in found.drafts:  # of imagesTr alone, which is all there is
+            draft.split = None
+    apply_table(found, table, None)
+    _name(found)
+    _group(found, "volume")
+    declared = read_classes(root) or read_classes(beside) or declared
+    return volume_set(root, found, declared, encoding, modality, orientation)
 
 
 def _without_common(files: list[File]) -> tuple[list[File], tuple[str, ...]]:
@@ -110,11 +147,11 @@ def _without_common(files: list[File]) -> tuple[list[File], tuple[str, ...]]:
     return [replace(file, folders=file.folders[len(common) :]) for file in files], common
 
 
-def _left_out(listing: Listing, table: Table | None) -> list[str]:
+def _left_out(listing: Listing, table: Table | None, *, volumes: bool = False) -> list[str]:
     notes = []
     if listing.hidden:
         notes.append(f"{counted(listing.hidden, 'hidden or system file')} left out")
-    for what, number in sorted(listing.volumes.items()):
+    for what, number in () if volumes else sorted(listing.volumes.items()):
         notes.append(f"{counted(number, f'{what} file')} left out: not 2-D images")
     other = [path for path in listing.other if path.name not in _OURS and (table is None or path != table.path)]
     if other:
@@ -169,12 +206,14 @@ def _name(found: Found) -> None:
     found.drafts.sort(key=lambda draft: natural(draft.id))
 
 
-def _group(found: Found) -> None:
+def _group(found: Found, what: str = "image") -> None:
     if any(draft.group for draft in found.drafts):
         return
     rule = group_rule([draft.file.stem for draft in found.drafts])
     if rule is None:
-        found.notes.append("no groups known: every image is its own (a cases.csv with a column 'group' can give them)")
+        found.notes.append(
+            f"no groups known: every {what} is its own (a cases.csv with a column 'group' can give them)"
+        )
         return
     meaning, groups = rule
     found.notes.append(f"group = {meaning} ({len(set(groups))})")
