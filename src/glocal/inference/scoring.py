@@ -51,6 +51,7 @@ def evaluate_run(
     tta: bool | TTA = False,
     tiling: Tiling = "auto",
     batch_size: int | None = None,
+    deploy: bool = True,
     output: str | Path | None = None,
     overwrite: bool = True,
     progress: Progress | None = None,
@@ -73,6 +74,7 @@ def evaluate_run(
         tta: As :class:`~glocal.inference.Predictor`.
         tiling: As :class:`~glocal.inference.Predictor`.
         batch_size: As :class:`~glocal.inference.Predictor`.
+        deploy: As :class:`~glocal.inference.Predictor`; false measures the network as it was trained.
         output: Folder of the report; default: :func:`evaluation_folder`.
         overwrite: Replace an evaluation that is there.
         progress: Called with (done, all).
@@ -96,13 +98,13 @@ def evaluate_run(
         if preset is not None:
             get_classification_preset(preset)
         require_free(plan.folder, overwrite)
-        predictor = Classifier.load(run, device=device)
+        predictor = Classifier.load(run, device=device, deploy=deploy)
         evaluation = evaluate_classifier(plan, predictor, preset, progress, **seen)
     else:
         measured: dict[str, Any] = {"policy": policy, "tolerance": tolerance, "unit": unit, "preset": preset}
         resolution = get_preset(preset).resolution if preset is not None else None
         require_free(plan.folder, overwrite)
-        predictor = Predictor.load(run, device=device)
+        predictor = Predictor.load(run, device=device, deploy=deploy)
         dataset, notes = _with_classes(plan, predictor)
         for note in notes:
             log.warning("%s", note)
