@@ -59,11 +59,11 @@ def merged(folder: Path, old: Plan, new: Plan) -> Plan:
     if (
         old.share_s is not None
         and plan.share_s is not None
-        and not math.isclose(old.share_s, plan.share_s, rel_tol=1e-6)
+        and not math.isclose(old.share_s, plan.share_s, rel_tol=1e-4)
     ):
         wanted = old.share_s * len(plan.cells)
         raise UserError(
-            f"{folder}: each cell has {old.share_s:g} s, and {len(plan.cells)} cells would have {plan.share_s:g} s with "
+            f"{folder}: each cell has {old.share_s:g} s, but {len(plan.cells)} cells would have {plan.share_s:g} s of "
             f"this budget; give --budget {wanted:g}s to add cells, or choose another --output"
         )
     return plan

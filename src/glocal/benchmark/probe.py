@@ -108,6 +108,7 @@ def measure(plan: Plan, label: str) -> Probe:
     """
     from torch.utils.data import default_collate
 
+    from glocal.benchmark.recipes import cell_recipe
     from glocal.data import Splits, open_dataset
     from glocal.data.cache import build_cache
     from glocal.training.build import build_module, training_device
@@ -115,8 +116,6 @@ def measure(plan: Plan, label: str) -> Probe:
     from glocal.training.estimate import estimate_training
     from glocal.training.prepare import TrainingData
     from glocal.training.recipe import settle
-
-    from glocal.benchmark.recipes import cell_recipe
 
     variant = next(variant for variant in plan.variants if variant.label == label)
     recipe = cell_recipe(plan, Cell(variant, 0, plan.seeds[0]), None)

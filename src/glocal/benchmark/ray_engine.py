@@ -63,17 +63,24 @@ class RayCluster:
         self._require_room()
         task = self.ray.remote(_finished).options(**self.options)
         waiting = {task.remote(str(bench.path.absolute()), cell.id): cell for cell in cells}
-        while waiting:
-            ended, _ = self.ray.wait(list(waiting), timeout=1)
-            for one in ended:
-                cell = waiting.pop(one)
-                try:
-                    with self._named():
-                        self.ray.get(one)
-                except self.ray.exceptions.RayError as error:  # the worker or its node is gone
-                    text = " ".join(str(error).split())[:300]
-                    bench.write_cell(cell, "failed", {"error": f"its Ray worker ended: {text}"})
-            look()
+        try:
+            while waiting:
+                ended, _ = self.ray.wait(list(waiting), timeout=1)
+                for one in ended:
+                    self._close(bench, waiting.pop(one), one)
+                look()
+        finally:
+            for one in waiting:
+                self.ray.cancel(one, force=True)
+
+    def _close(self, bench: BenchmarkFolder, cell: Cell, task: Any) -> None:
+        """Record a cell whose worker or node is gone."""
+        try:
+            with self._named():
+                self.ray.get(task)
+        except self.ray.exceptions.RayError as error:
+            text = " ".join(str(error).split())[:300]
+            bench.write_cell(cell, "failed", {"error": f"its Ray worker ended: {text}"})
 
     def _require_room(self) -> None:
         """Refuse what no node can give, for which Ray would wait without end."""
@@ -110,7 +117,7 @@ def ray_cluster(resources: Resources) -> Iterator[RayCluster]:
         except (ConnectionError, ValueError, RuntimeError) as error:
             raise UserError(
                 f"no Ray cluster at {resources.address!r} ({' '.join(str(error).split())[:120]}); start one "
-                "(`ray start --head`, then `ray start --address HOST:PORT` on the other nodes), or name it: --ray_address"
+                "(`ray start --head`, then `ray start --address HOST:PORT` on the others), or name it: --ray_address"
             ) from None
     try:
         yield RayCluster(ray, resources)

@@ -11,7 +11,7 @@ from glocal.benchmark.plan import Cell, Plan
 from glocal.training.recipe import Recipe
 from glocal.training.recipe_files import load_recipe, settings_of
 
-__all__ = ["OF_THE_CELL", "cell_recipe", "plain_settings", "different_settings"]
+__all__ = ["OF_THE_CELL", "cell_recipe", "different_settings", "plain_settings"]
 
 OF_THE_CELL = (
     "data.splits",

@@ -6,6 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -123,7 +124,7 @@ def run_plan(
             for cell in _with_status(bench, plan, "failed"):
                 bench.write_cell(cell, "waiting", {})
         plan = _with_epochs(bench, plan, chosen)
-        look = (lambda: None) if watch is None else (lambda: watch(bench, plan))
+        look = partial(watch or _unseen, bench, plan)
         look()
         chosen.run(bench, plan, _with_status(bench, plan, "waiting", "running"), look)
     return read_benchmark(bench.path)
@@ -141,6 +142,10 @@ def run_one(folder: str | Path, id: str) -> CellResult:
     if bench.read_cell(plan, cell).status in ("waiting", "running"):
         finish_cell(bench, plan, cell)
     return bench.read_cell(plan, cell)
+
+
+def _unseen(bench: BenchmarkFolder, plan: Plan) -> None:
+    """Where nobody watches."""
 
 
 def _with_status(bench: BenchmarkFolder, plan: Plan, *statuses: str) -> list[Cell]:

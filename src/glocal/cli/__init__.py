@@ -18,6 +18,7 @@ COMMANDS = {
     "models": "list the networks, or give the facts of one",
     "data": "inspect a folder of images, prepare splits, draw phantoms",
     "train": "train a network on a folder of images",
+    "benchmark": "train and evaluate several networks under equal conditions",
     "evaluate": "measure a run on one of its splits and write a report",
     "predict": "segment or classify images with a trained run",
     "explain": "draw where in images the scores of classes come from",

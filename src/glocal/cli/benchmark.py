@@ -1,0 +1,218 @@
+"""``glocal benchmark``: train and evaluate several networks under equal conditions."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from glocal.cli._parser import Parser
+from glocal.errors import UserError, counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from glocal.benchmark import CellResult, Plan
+
+__all__ = ["run"]
+
+_PLANNING = ("models", "recipes", "folds", "seeds", "budget", "set", "splits", "output")
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        "benchmark",
+        "Train and evaluate networks on equal data, splits, augmentation and budget. Every cell (network x recipe x "
+        "fold x seed) is an ordinary run in a process of its own. Killed or interrupted, the same command goes on: "
+        "finished cells are never run again, and a cell that crashed is recorded while the rest goes on.",
+        """
+        glocal benchmark polyps --models lmnet,unet,"*dssa*" --recipes lmnet --folds 5 --seeds 3 --budget 2h
+        glocal benchmark polyps --models "lmnet_tiny,unet_tiny" --recipes quick --set train.epochs=3 --dry-run
+        glocal benchmark lesions --models hifuse_tiny,resnet50 --recipes default,mine.yaml --output bench/lesions
+        glocal benchmark bench/polyps                       # go on with it, whatever it was begun with
+        glocal benchmark bench/polyps --retry-failed
+        glocal benchmark polyps --models lmnet,unet --folds 5 --engine ray --cell_cpus 4
+        glocal benchmark polyps --models lmnet,unet --folds 5 --engine slurm --cell_cpus 8 --cell_gpus 1
+        """,
+    )
+    add = parser.add_argument
+    add("dir", type=str, metavar="DIR", help="folder of the data, or of a benchmark to go on with")
+    add(
+        "--models", type=str, help="registered names and patterns, with commas between them; `glocal models` lists them"
+    )
+    add("--recipes", type=str, help="shipped recipes and YAML files, with commas between them (default: default)")
+    add("--folds", type=int, help="folds of a cross-validation beside a common test part (default: a single split)")
+    add("--seeds", type=str, help="how many (3: seeds 0, 1, 2), or which (7,8,9) (default: 1)")
+    add(
+        "--budget",
+        type=str,
+        help="time of all trainings together, shared equally by the cells: 2h, 90m, 1h30m, 45s; epochs are estimated "
+        "so that the schedule ends within the share. Default: the epochs of the recipe, equal for all",
+    )
+    add(
+        "--set", type=str, action="append", metavar="NAME=VALUE", help="a recipe setting for all cells; may be repeated"
+    )
+    add("--splits", type=str, help="a splits.json (default: that of the data, or made once for all cells)")
+    add("--output", type=str, help="folder of the benchmark (default: bench/DIR)")
+    add("--engine", type=Literal["local", "ray", "slurm"], default="local", help="here one by one, a Ray cluster, or "
+        "an array of Slurm jobs that is written and not submitted")  # fmt: skip
+    add("--cell_cpus", type=int, default=1, help="ray, slurm: processors of a cell")
+    add("--cell_gpus", type=int, help="ray, slurm: GPUs of a cell (default: ray 1 where there are any, slurm none)")
+    add("--ray_address", type=str, default="auto", help="of the cluster; auto: the one this machine belongs to")
+    add("--retry_failed", action="store_true", help="try cells that failed again")
+    add(
+        "--cell", type=str, metavar="ID", help="bring this one cell of the benchmark DIR to an end (a task of an array)"
+    )
+    add("--dry_run", action="store_true", help="print cells, time and memory, measured here; write nothing")
+    add("--json", action="store_true", help="print all cells as JSON, alone on stdout")
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """Run the command with the words after ``glocal benchmark``.
+
+    Raises:
+        UserError: As :func:`glocal.benchmark.make_plan` and :func:`glocal.benchmark.run_plan`; or a cell failed.
+    """
+    given = _parser().parse_args(arguments)
+    if given.cell is not None:
+        from glocal.benchmark.run import run_one
+
+        results = [run_one(given.dir, given.cell)]
+        print(f"{results[0].id}: {results[0].status}", file=sys.stderr)
+        _require_success(results, Path(given.dir))
+        return
+    plan, folder = _planned(given)
+    if given.dry_run:
+        _dry_run(plan, folder, given.json)
+        return
+    from glocal.benchmark import run_plan
+    from glocal.benchmark.run import Resources
+    from glocal.cli._benchmark_view import print_results, watching
+
+    for note in plan.notes:
+        print(note, file=sys.stderr)
+    resources = Resources(given.cell_cpus, given.cell_gpus, given.ray_address)
+    with watching() as watch:
+        results = run_plan(
+            plan, folder, engine=given.engine, resources=resources, retry_failed=given.retry_failed, watch=watch
+        )
+    if given.json:
+        print(json.dumps({"benchmark": str(folder), "cells": [_facts(result) for result in results]}, indent=2))
+    else:
+        print_results(results, folder)
+    if given.engine == "slurm":
+        _say_how_to_submit(folder, results)
+    _require_success(results, folder)
+
+
+def _planned(given: Any) -> tuple[Plan, Path]:
+    """The plan, and the folder of the benchmark."""
+    from glocal.benchmark import BenchmarkFolder, choose_variants, make_plan
+
+    if (Path(given.dir) / "benchmark.json").is_file():
+        for name in _PLANNING:
+            if given[name] is not None:
+                raise UserError(
+                    f"{given.dir}: a benchmark, which goes on as it was begun; leave --{name} out, or name the folder "
+                    f"of the data and --output {shlex.quote(str(given.dir))} to add cells"
+                )
+        return BenchmarkFolder(Path(given.dir)).read_plan(), Path(given.dir)
+    if given.models is None:
+        raise UserError("name the networks: --models lmnet,unet (`glocal models` lists them)")
+    plan = make_plan(
+        given.dir,
+        choose_variants(_words(given.models), _words(given.recipes or "default")),
+        folds=given.folds,
+        seeds=_seeds(given.seeds or "1"),
+        budget_s=None if given.budget is None else _seconds(given.budget),
+        settings=_settings(given.set or []),
+        splits=given.splits,
+    )
+    return plan, Path(given.output or Path("bench") / Path(given.dir).resolve().name)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    words = _words(text)
+    if not words or not all(re.fullmatch(r"\d{1,9}", word) for word in words):
+        raise UserError(f"seeds are {text!r}; give how many (--seeds 3), or which (--seeds 7,8,9)")
+    numbers = [int(word) for word in words]
+    return numbers if "," in text else list(range(numbers[0]))
+
+
+def _seconds(text: str) -> float:
+    """``"1h30m"`` in seconds."""
+    match = re.fullmatch(r"(?:([\d.]+)\s*h)?\s*(?:([\d.]+)\s*m(?:in)?)?\s*(?:([\d.]+)\s*s)?", text.strip())
+    try:
+        if match is None or not any(match.groups()):
+            raise ValueError
+        hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    except ValueError:
+        raise UserError(f"budget is {text!r}; give a time with its unit: 2h, 90m, 1h30m or 45s (--budget)") from None
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _settings(words: Sequence[str]) -> dict[str, Any]:
+    """``train.epochs=3`` as a setting; values are YAML."""
+    import yaml
+
+    found = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name.strip():
+            raise UserError(f"--set {word}: give a setting and its value, such as --set train.epochs=3")
+        try:
+            found[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"--set {word}: the value cannot be read; write it as in a recipe") from None
+    return found
+
+
+def _dry_run(plan: Plan, folder: Path, as_json: bool) -> None:
+    from glocal.benchmark import probe_plan
+    from glocal.cli._benchmark_view import print_plan
+
+    probes = probe_plan(plan, progress=lambda label: print(f"measuring {label} …", file=sys.stderr))
+    if as_json:
+        facts = {label: {**vars(probe), "seconds": probe.seconds} for label, probe in probes.items()}
+        cells = [cell.id for cell in plan.cells]
+        print(json.dumps({"benchmark": str(folder), "cells": cells, "estimates": facts, **plan.to_json()}, indent=2))
+        return
+    print_plan(plan, folder, probes)
+
+
+def _facts(result: CellResult) -> dict[str, Any]:
+    facts = {**result.facts, "id": result.id, "label": result.label, "fold": result.fold, "seed": result.seed}
+    return {**facts, "run": str(result.run), "evaluated": result.evaluated}
+
+
+def _say_how_to_submit(folder: Path, results: Sequence[CellResult]) -> None:
+    from glocal.benchmark import BenchmarkFolder
+    from glocal.benchmark.slurm import latest_script
+
+    script = latest_script(BenchmarkFolder(folder))
+    if script is not None and any(result.status in ("waiting", "running") for result in results):
+        print(f"submit:  sbatch {shlex.quote(str(script))}", file=sys.stderr)
+        print(f"watch:   squeue --me; then glocal compare {shlex.quote(str(folder))}", file=sys.stderr)
+
+
+def _require_success(results: Sequence[CellResult], folder: Path) -> None:
+    """Say that cells failed, and why the first of them did.
+
+    Raises:
+        UserError: One failed.
+    """
+    failed = [result for result in results if result.status == "failed"]
+    if failed:
+        first = failed[0]
+        raise UserError(
+            f"{counted(len(failed), 'cell')} of {len(results)} failed; {first.id}: {first.error} "
+            f"({first.folder / 'traceback.txt'}); mend it and repeat the command with --retry-failed"
+        )
