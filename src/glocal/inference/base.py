@@ -40,6 +40,8 @@ class Prepared:
     pixels: Tensor
     windows: bool
     notes: tuple[str, ...]
+    is_slice: bool = False
+    """A slice of a volume: post-processing waits for all of them."""
 
 
 def read_model_record(source: str | Path) -> ModelRecord:

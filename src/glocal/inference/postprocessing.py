@@ -7,7 +7,7 @@ model; in two dimensions for pictures, in three for volumes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -48,6 +48,12 @@ class Postprocessing:
         changed = mask.copy()
         self.apply_to(changed)
         return changed
+
+    def scaled(self, factor: float) -> Postprocessing:
+        """The same for masks with ``factor`` times as many pixels: minimum sizes grow with them."""
+        if factor == 1:
+            return self
+        return replace(self, minimum_size={k: size * factor for k, size in self.minimum_size.items()})
 
     def apply_to(self, mask: NDArray[np.uint8]) -> None:
         """Change a mask ``(H, W)`` or ``(D, H, W)`` in place; memory is needed for the box around one class."""

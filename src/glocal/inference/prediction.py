@@ -17,11 +17,14 @@ from torch import Tensor
 from glocal.data.readers import Picture
 from glocal.errors import UserError
 from glocal.files import atomic
+from glocal.inference.postprocessing import Postprocessing
 
 if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = ["Prediction", "save_image"]
+
+_NOTHING = Postprocessing()
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +38,14 @@ class Prediction:
         picture: The image, upright.
         scores: ``(K, h, w)`` float32: logits at the size the network saw, or at (H, W) where it saw windows.
         notes: What was done to the image on its way, one phrase each.
+        postprocessing: What is done to the mask at the end.
     """
 
     classes: tuple[str, ...]
     picture: Picture
     scores: Tensor
     notes: tuple[str, ...] = ()
+    postprocessing: Postprocessing = _NOTHING
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,8 +64,13 @@ class Prediction:
         return probabilities
 
     def mask_at(self, size: tuple[int, int]) -> NDArray[np.uint8]:
-        """Class indices ``uint8 (height, width)`` at another size: scores are resized, then the highest wins."""
+        """Class indices ``uint8 (height, width)`` at another size: scores are resized, then the highest wins.
+
+        Post-processing comes last; its minimum sizes are pixels of the image, and scaled with the size.
+        """
         mask: NDArray[np.uint8] = _highest(_resized(self.scores, size)).numpy()
+        if self.postprocessing:
+            self.postprocessing.scaled(size[0] * size[1] / (self.size[0] * self.size[1])).apply_to(mask)
         return mask
 
     def overlay(self) -> Image.Image:

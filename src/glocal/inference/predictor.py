@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from glocal.errors import optional_import
 from glocal.inference.base import BasePredictor, Prepared, Tiling, load_for_prediction
+from glocal.inference.postprocessing import Postprocessing
 from glocal.inference.prediction import Prediction
 from glocal.inference.tta import Augmented, View
+from glocal.models.weights import ModelRecord
 
 if TYPE_CHECKING:
     from glocal.inference.classifier import Classifier
@@ -26,15 +28,26 @@ class Predictor(BasePredictor[Prediction]):
 
     The logits are resized to the image (bilinear) and the highest wins; the first class is the background. All else as
     :class:`~glocal.inference.base.BasePredictor`.
+
+    Attributes:
+        postprocessing: What is done to masks at the end: what the model has chosen on validation. May be replaced, by
+            ``Postprocessing()`` for nothing.
     """
 
     task = "segmentation"
+
+    def __init__(self, network: nn.Module, record: ModelRecord, *, device: str = "auto", deploy: bool = True) -> None:
+        super().__init__(network, record, device=device, deploy=deploy)
+        self.postprocessing = Postprocessing.from_json(record.postprocessing)
 
     def _augmented(self, views: tuple[View, ...]) -> nn.Module:
         return Augmented(self.network, views)
 
     def _outcome(self, image: Prepared, scores: Tensor, notes: tuple[str, ...]) -> Prediction:
-        return Prediction(self.classes, image.picture, scores, notes)
+        if image.is_slice or not self.postprocessing:
+            return Prediction(self.classes, image.picture, scores, notes)
+        notes = (*notes, *self.postprocessing.describe(self.classes))
+        return Prediction(self.classes, image.picture, scores, notes, self.postprocessing)
 
     def takes_windows(self, size: tuple[int, int], tiling: Tiling) -> bool:
         """Whether an image of this height and width is cut into windows."""

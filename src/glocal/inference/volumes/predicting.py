@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from glocal.data.volumes import VolumeFile
 from glocal.inference.base import Tiling
-from glocal.inference.postprocessing import Postprocessing
 from glocal.inference.predictor import Predictor
 from glocal.inference.tta import TTA
 from glocal.inference.volumes.display import Shown, displayed
@@ -75,7 +74,6 @@ def predict_volume(
     tta: bool | TTA = False,
     tiling: Tiling = "auto",
     batch_size: int | None = None,
-    postprocess: bool = True,
     window: tuple[float, float] | None = None,
     probabilities: Path | None = None,
     scratch: Path | None = None,
@@ -86,7 +84,8 @@ def predict_volume(
     As the model says of its training, the volume is turned (nothing is resampled between slices), brought to [0, 1],
     and each slice, with its neighbours where the model has been trained so, stretched to the size of the network or
     seen in windows. The highest class of every slice is settled at once; scores of one batch are all that is held. What
-    grows with depth is the mask, one byte a voxel in a temporary file.
+    grows with depth is the mask, one byte a voxel in a temporary file. The model's post-processing comes last, in three
+    dimensions; it needs some five bytes for each voxel of the box around a class.
 
     Args:
         predictor: The network.
@@ -94,8 +93,6 @@ def predict_volume(
         tta: As :meth:`Predictor.__call__`.
         tiling: As :meth:`Predictor.__call__`, of slices.
         batch_size: Slices that the network sees at once; default: 1 on a CPU, else 8.
-        postprocess: Apply what the model has chosen on validation, in three dimensions. This needs some five bytes
-            for each voxel of the box around a class.
         window: For a model of pictures: the values taken for black and white.
         probabilities: Also write class probabilities to this ``.npy`` file: ``float16 (D, K, H, W)``, axes as stored.
         scratch: Folder for the temporary file; default: that of the system.
@@ -129,10 +126,9 @@ def predict_volume(
             if progress is not None:
                 progress(k + 1, depth)
     notes = [*viewing.notes, *_size_notes(steps.size, (height, width), windows)]
-    chosen = Postprocessing.from_json(predictor.record.postprocessing)
-    if postprocess and chosen:
-        chosen.apply_to(store.voxels)
-        notes += chosen.describe(predictor.classes)
+    if predictor.postprocessing:
+        predictor.postprocessing.apply_to(store.voxels)
+        notes += predictor.postprocessing.describe(predictor.classes)
     shown = displayed(middle, seen[depth // 2], viewing.file.orientation, viewing.file.plane_spacing)
     store.release()
     return VolumePrediction(file, predictor.classes, store.voxels, tuple(notes), shown, store)

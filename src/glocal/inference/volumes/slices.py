@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from glocal.data.intensity import Intensity
 from glocal.data.readers import Picture
 from glocal.data.resize import image_at
+from glocal.data.slices import slice_picture
 from glocal.data.volumes import VolumeFile, reorient
 from glocal.errors import UserError
 from glocal.inference.base import Prepared
 from glocal.models.weights import Preprocessing
 
-__all__ = ["Viewing", "choose_viewing", "slice_picture"]
+__all__ = ["Viewing", "choose_viewing"]
 
 _DISPLAYED = "LPS"
 """How axial slices are displayed, and so how pictures of them look: the patient's right on the left, front on top."""
@@ -55,13 +54,7 @@ class Viewing:
         for around in _neighbourhoods(self.pictures(), steps.neighbours):
             planes = [image_at(picture, size, channels) for picture in around]
             pixels = np.concatenate(planes).astype(np.float32) / np.float32(np.iinfo(planes[0].dtype).max)
-            yield Prepared(around[len(around) // 2], torch.from_numpy(pixels), windows, ())
-
-
-def slice_picture(plane: npt.NDArray[Any], limits: tuple[float, float]) -> Picture:
-    """A slice ``(H, W)`` or ``(H, W, 3)`` as a picture of 16 bits, over its full range between ``limits``."""
-    pixels = np.rint(Intensity().unit(plane, limits) * np.float32(65535)).astype(np.uint16)
-    return Picture(pixels if pixels.ndim == 3 else pixels[:, :, None])
+            yield Prepared(around[len(around) // 2], torch.from_numpy(pixels), windows, (), is_slice=True)
 
 
 def choose_viewing(file: VolumeFile, steps: Preprocessing, window: tuple[float, float] | None = None) -> Viewing:
