@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a network on a folder of images",
     "benchmark": "train and evaluate several networks under equal conditions",
     "evaluate": "measure a run on one of its splits and write a report",
+    "reproduce": "do a table of a publication again, by its protocol and by an honest one",
     "predict": "segment or classify images with a trained run",
     "explain": "draw where in images the scores of classes come from",
     "profile": "parameters, multiply-adds, latency and memory of a network",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from glocal.cli._grid_options import seconds, seeds, settings, words
 from glocal.cli._parser import Parser
 from glocal.errors import UserError, counted
 
@@ -125,54 +125,14 @@ def _planned(given: Any) -> tuple[Plan, Path]:
         raise UserError("name the networks: --models lmnet,unet (`glocal models` lists them)")
     plan = make_plan(
         given.dir,
-        choose_variants(_words(given.models), _words(given.recipes or "default")),
+        choose_variants(words(given.models), words(given.recipes or "default")),
         folds=given.folds,
-        seeds=_seeds(given.seeds or "1"),
-        budget_s=None if given.budget is None else _seconds(given.budget),
-        settings=_settings(given.set or []),
+        seeds=seeds(given.seeds or "1"),
+        budget_s=None if given.budget is None else seconds(given.budget),
+        settings=settings(given.set or []),
         splits=given.splits,
     )
     return plan, Path(given.output or Path("bench") / Path(given.dir).resolve().name)
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-def _seeds(text: str) -> list[int]:
-    words = _words(text)
-    if not words or not all(re.fullmatch(r"\d{1,9}", word) for word in words):
-        raise UserError(f"seeds are {text!r}; give how many (--seeds 3), or which (--seeds 7,8,9)")
-    numbers = [int(word) for word in words]
-    return numbers if "," in text else list(range(numbers[0]))
-
-
-def _seconds(text: str) -> float:
-    """``"1h30m"`` in seconds."""
-    match = re.fullmatch(r"(?:([\d.]+)\s*h)?\s*(?:([\d.]+)\s*m(?:in)?)?\s*(?:([\d.]+)\s*s)?", text.strip())
-    try:
-        if match is None or not any(match.groups()):
-            raise ValueError
-        hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    except ValueError:
-        raise UserError(f"budget is {text!r}; give a time with its unit: 2h, 90m, 1h30m or 45s (--budget)") from None
-    return 3600 * hours + 60 * minutes + seconds
-
-
-def _settings(words: Sequence[str]) -> dict[str, Any]:
-    """``train.epochs=3`` as a setting; values are YAML."""
-    import yaml
-
-    found = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not equals or not name.strip():
-            raise UserError(f"--set {word}: give a setting and its value, such as --set train.epochs=3")
-        try:
-            found[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise UserError(f"--set {word}: the value cannot be read; write it as in a recipe") from None
-    return found
 
 
 def _dry_run(plan: Plan, folder: Path, as_json: bool) -> None:
