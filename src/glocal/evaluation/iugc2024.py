@@ -127,7 +127,8 @@ def _score(cases: Mapping[str, FloatArray]) -> Figure:
     columns = {metric: [cases[f"{metric}_{part}"] for part in _PARTS] for metric in _OF}
     ours, theirs = (np.nan_to_num(cases[f"fh_ps_aop_aop_{who}"]) for who in ("prediction", "truth"))
     delta = float(np.abs(ours - theirs).mean())
-    score = fh_ps_aop_score(*(_nanmean(np.concatenate(columns[metric])) for metric in ("dice", "hd", "asd")), delta)
+    dice, hd, asd = (_nanmean(np.concatenate(columns[metric])) for metric in ("dice", "hd", "asd"))
+    score = fh_ps_aop_score(dice, hd, asd, delta)
     text = (
         "0.25 DSC + 0.125 (1 − HD/100) + 0.125 (1 − ASD/100) + 0.5 (1 − ΔAoP/180), means over images and over PS, FH "
         "and both, ΔAoP by fh_ps_aop"
