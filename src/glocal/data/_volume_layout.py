@@ -13,20 +13,17 @@ from glocal.data._drafts import Draft, Found
 from glocal.data._tree import File, Listing
 from glocal.data.cases import Case, Dataset, Problem
 from glocal.data.encoding import Declared, Encoding
-from glocal.data.slices import StoredVolume, VolumeSet, grid_problem
+from glocal.data.slices import UNUSABLE, StoredVolume, VolumeSet, grid_problem
 from glocal.errors import UserError, counted
 from glocal.files import read_json
 
 if TYPE_CHECKING:
     from glocal.data.volumes import VolumeFile
 
-__all__ = ["DATASET", "UNUSABLE", "nnunet_declared", "volume_files", "volume_set"]
+__all__ = ["DATASET", "nnunet_declared", "volume_files", "volume_set"]
 
 DATASET = "dataset.json"
 """Where nnU-Net names classes and channels."""
-
-UNUSABLE = ("unreadable volume", "mask off its volume")
-"""Kinds of problems of volumes that are left out though they have a mask."""
 
 _CHANNEL = re.compile(r"(?P<stem>.+)_(?P<channel>\d{4})")
 
@@ -188,7 +185,7 @@ def _stored(draft: Draft, file: VolumeFile, common: str | None, modality: str | 
         draft.masks,
         turned.shape,
         turned.spacing,
-        turned is not file,
+        file.channels,
         file.modality or modality,
     )
 

@@ -36,7 +36,7 @@ class Case:
     """One image with its label; of a volume, one slice."""
 
     id: str
-    """Unique in the data set: the stem, with folders before it where stems repeat; ``x#012`` is slice 12 of volume x."""
+    """Unique in the data set: the stem, with folders before it where stems repeat; of slice 12 of x ``x#012``."""
     image: Path
     masks: tuple[Path, ...] = ()
     """Segmentation: one mask, or several that are united."""

@@ -20,7 +20,10 @@ from glocal.errors import UserError
 if TYPE_CHECKING:
     from glocal.data.volumes import LabelVolume, VolumeFile
 
-__all__ = ["StoredVolume", "VolumeSet", "class_indices", "grid_problem", "label_facts", "slice_picture"]
+__all__ = ["UNUSABLE", "StoredVolume", "VolumeSet", "class_indices", "grid_problem", "label_facts", "slice_picture"]
+
+UNUSABLE = ("unreadable volume", "mask off its volume")
+"""Kinds of problems of volumes that are left out though they have a mask."""
 
 _HELD = 2
 """Volumes that stay in memory: cases come volume by volume, and threads may be at the end of one and the next."""
@@ -42,8 +45,8 @@ class StoredVolume:
     """Slices, rows, columns (D, H, W) along the axes of the set."""
     spacing: tuple[float, float, float] | None
     """Distance of voxels along z, y, x of the set in mm."""
-    turned: bool
-    """It is stored along other axes than the set's."""
+    channels: int = 1
+    """1 (grey) or 3 (RGB)."""
     modality: str | None = None
     """``"CT"``, ``"MR"``, … where the file or ``dataset.json`` says so."""
 

@@ -120,7 +120,7 @@ def make_splits(
         seed: Any whole number.
         fractions: Shares of train, val and test; their sum is 1. Val or test may be 0.
         folds: For cross-validation: how many folds; the test share is held out first, the rest divided in folds.
-        grouped: False divides case by case, as publications did whose figures are to be reproduced.
+        grouped: False divides case by case, as publications did whose figures are to be reproduced; volumes stay whole.
 
     Raises:
         UserError: Fractions or folds that cannot be, too few groups, an unreadable mask, or a ready-made split that has
@@ -182,7 +182,7 @@ def _share_out(
 ) -> list[list[str]]:
     members: dict[str, list[str]] = defaultdict(list)
     for case in dataset.select(ids):
-        members[case.group if grouped else case.id].append(case.id)
+        members[case.group if grouped else case.volume or case.id].append(case.id)
     groups = {group: Counter(name for id in inside for name in strata[id]) for group, inside in members.items()}
     try:
         parts = allocate(groups, shares, seed, {group: len(inside) for group, inside in members.items()})

@@ -31,13 +31,16 @@ def _on_rows(images: Tensor, rows: Tensor, change: Callable[[Tensor], Tensor]) -
     return images.index_copy(0, index, change(images[index]).to(images.dtype))
 
 
-def color_jitter(images: Tensor, config: ColorJitterConfig, generator: torch.Generator) -> Tensor:
+def color_jitter(
+    images: Tensor, config: ColorJitterConfig, generator: torch.Generator, coloured: bool = True
+) -> Tensor:
     """Brightness, contrast, saturation and hue of the rows that are drawn, in an order drawn for the batch.
 
     Args:
         images: ``(N, C, H, W)``, C 1 or 3; grey images change in brightness and contrast.
         config: Ranges and probability.
         generator: Source of all draws.
+        coloured: Three channels are RGB; otherwise all are grey, such as neighbouring slices.
     """
     rows = torch.rand(len(images), generator=generator) < config.p
     if not rows.any():
@@ -48,7 +51,7 @@ def color_jitter(images: Tensor, config: ColorJitterConfig, generator: torch.Gen
         (enhance.adjust_brightness_accumulative, 1.0, config.brightness),
         (enhance.adjust_contrast_with_mean_subtraction, 1.0, config.contrast),
     ]
-    if images.shape[1] == 3:
+    if coloured and images.shape[1] == 3:
         changes += [
             (enhance.adjust_saturation_with_gray_subtraction, 1.0, config.saturation),
             (enhance.adjust_hue, 0.0, 2 * math.pi * config.hue),
@@ -80,7 +83,14 @@ def _blur(images: Tensor, size: int) -> Tensor:
     return blurred
 
 
-def apply(name: OneOfName, images: Tensor, rows: Tensor, config: OneOfConfig, generator: torch.Generator) -> Tensor:
+def apply(
+    name: OneOfName,
+    images: Tensor,
+    rows: Tensor,
+    config: OneOfConfig,
+    generator: torch.Generator,
+    coloured: bool = True,
+) -> Tensor:
     """Apply one change of ``one_of`` to the chosen rows; the two distortions belong to the warp and do nothing here.
 
     Args:
@@ -89,12 +99,13 @@ def apply(name: OneOfName, images: Tensor, rows: Tensor, config: OneOfConfig, ge
         rows: ``(N,)`` boolean on the CPU.
         config: Strengths.
         generator: Source of all draws.
+        coloured: As for :func:`color_jitter`.
     """
     if name == "gaussian_blur":
         return gaussian_blur(images, rows, generator)
     changes: dict[str, Callable[[Tensor], Tensor]] = {
         "to_gray": lambda some: optional_import("kornia.color", "train").rgb_to_grayscale(some).expand_as(some),
-        "clahe": lambda some: _clahe(some, generator),
+        "clahe": lambda some: _clahe(some, generator, coloured),
         "hue_saturation_value": lambda some: _hue_saturation_value(some, generator),
         "channel_shuffle": lambda some: _channel_shuffle(some, generator),
         "grid_dropout": lambda some: some * _kept(some, config.dropout_ratio),
@@ -103,7 +114,7 @@ def apply(name: OneOfName, images: Tensor, rows: Tensor, config: OneOfConfig, ge
     return _on_rows(images, rows, changes[name]) if name in changes else images
 
 
-def _clahe(images: Tensor, generator: torch.Generator) -> Tensor:
+def _clahe(images: Tensor, generator: torch.Generator, coloured: bool) -> Tensor:
     """Contrast-limited equalisation of the lightness, 8 × 8 tiles, clip limit drawn between 1 and 4 for each image."""
     equalize = optional_import("kornia.enhance", "train").equalize_clahe
     color = optional_import("kornia.color", "train")
@@ -114,7 +125,7 @@ def _clahe(images: Tensor, generator: torch.Generator) -> Tensor:
         grey = grey.clamp(0, 1)
         return torch.stack([equalize(image, limit, tiles) for image, limit in zip(grey, limits, strict=True)])
 
-    if images.shape[1] == 1:
+    if images.shape[1] == 1 or not coloured:
         return equalized(images)
     lab = color.rgb_to_lab(images)
     rgb: Tensor = color.lab_to_rgb(torch.cat([100 * equalized(lab[:, :1] / 100), lab[:, 1:]], dim=1))

@@ -29,7 +29,11 @@ _ROTATE, _SHEAR, _TRANSLATE = 30.0, 0.3, 0.45
 
 
 def rand_augment(
-    images: Tensor, labels: Tensor | None, config: RandAugmentConfig, generator: torch.Generator
+    images: Tensor,
+    labels: Tensor | None,
+    config: RandAugmentConfig,
+    generator: torch.Generator,
+    coloured: bool = True,
 ) -> tuple[Tensor, Tensor | None]:
     """Apply ``config.changes`` changes, drawn for each image, one after the other.
 
@@ -38,6 +42,7 @@ def rand_augment(
         labels: ``(N, H, W)`` integers, or None.
         config: Number, strength and probability.
         generator: Source of all draws.
+        coloured: Three channels are RGB; otherwise all are grey, such as neighbouring slices.
     """
     n = len(images)
     for _ in range(config.changes):
@@ -49,7 +54,7 @@ def rand_augment(
         images, labels = _moved(images, labels, change, applied, sign * level)
         for name, index in ((name, CHANGES.index(name)) for name in _COLOURS):
             rows = (applied & (change == index)).nonzero()[:, 0]
-            if len(rows):
+            if len(rows) and (coloured or name != "saturation"):
                 places = rows.to(images.device)
                 strength = level[rows].to(images)
                 result = _COLOURS[name](images[places], strength, (sign[rows]).to(images))

@@ -30,27 +30,30 @@ class Augment:
 
     Args:
         config: Ranges and probabilities.
-        channels: 1 or 3. Changes of colour are left out for grey images; the log says which.
+        channels: Of the images. Changes of colour are left out for grey images; the log says which.
         seed: Seed of the run.
+        coloured: Three channels are RGB; otherwise all are grey, such as neighbouring slices.
 
     Raises:
         UserError: A probability or range that makes no sense.
     """
 
-    def __init__(self, config: AugmentConfig, channels: int, seed: int) -> None:
+    def __init__(self, config: AugmentConfig, channels: int, seed: int, coloured: bool = True) -> None:
         check_augment(config)
         self.config = config
         self.channels = channels
+        self.coloured = coloured and channels == 3
         self.seed = seed
         self.warps = any((config.crop.p, config.affine.p, config.flip.horizontal, config.flip.vertical))
-        self.pool = [name for name in config.one_of.transforms if channels == 3 or name not in NEEDS_RGB]
+        self.pool = [name for name in config.one_of.transforms if self.coloured or name not in NEEDS_RGB]
         left_out: list[str] = (
             [name for name in config.one_of.transforms if name not in self.pool] if config.one_of.p else []
         )
-        if channels != 3 and config.color_jitter.p:
+        if not self.coloured and config.color_jitter.p:
             left_out += ["saturation and hue of color_jitter"]
         if left_out:
-            log.info("grey images: augmentation leaves out %s", ", ".join(left_out))
+            what = "grey images" if channels == 1 else f"{channels} neighbouring slices as channels"
+            log.info("%s: augmentation leaves out %s", what, ", ".join(left_out))
 
     def __call__(self, images: Tensor, labels: Tensor, *, epoch: int, step: int) -> tuple[Tensor, Tensor]:
         """Augment a batch of images and masks.
@@ -85,11 +88,11 @@ class Augment:
         if self.warps or displacement is not None:
             images, labels = _warp.warp(images, labels, plan, displacement)
         if c.rand_augment.p:
-            images, labels = _rand_augment.rand_augment(images, labels, c.rand_augment, generator)
-        images = _colour.color_jitter(images, c.color_jitter, generator)
+            images, labels = _rand_augment.rand_augment(images, labels, c.rand_augment, generator, self.coloured)
+        images = _colour.color_jitter(images, c.color_jitter, generator, self.coloured)
         images = _colour.gaussian_blur(images, torch.rand(n, generator=generator) < c.blur.p, generator)
         for name, rows in chosen.items():
-            images = _colour.apply(name, images, rows, c.one_of, generator)
+            images = _colour.apply(name, images, rows, c.one_of, generator, self.coloured)
         return images, labels
 
     def _choose(self, n: int, generator: torch.Generator) -> dict[OneOfName, Tensor]:

@@ -12,6 +12,7 @@ import torch
 from torch.utils.data import DataLoader, default_collate
 
 from glocal.data.cache import Item
+from glocal.data.slices import VolumeSet
 from glocal.devices import choose_device
 from glocal.errors import UserError, counted
 from glocal.files import require_regular_file
@@ -54,8 +55,14 @@ def training_device(config: TrainConfig) -> torch.device:
     return device
 
 
-def normalisation(recipe: Recipe, channels: int) -> Preprocessing:
+def normalisation(recipe: Recipe, channels: int, volumes: VolumeSet | None = None) -> Preprocessing:
     """Size, mean and standard deviation as the recipe says, or else as the record of the network says.
+
+    Args:
+        recipe: What is asked for.
+        channels: Of the images.
+        volumes: Which the images are slices of; how they are seen goes with the model. Of neighbouring slices all
+            channels are alike.
 
     Raises:
         UserError: The recipe does not give one number per channel.
@@ -69,8 +76,10 @@ def normalisation(recipe: Recipe, channels: int) -> Preprocessing:
                 "give one for each, or choose the channels: --data.channels"
             )
         given = tuple(asked if asked is not None else own)
-        values[what] = given if len(given) == channels else (float(np.mean(given)),) * channels
-    return Preprocessing(recipe.data.height_width, channels, values["mean"], values["std"])
+        alike = asked is None and volumes is not None and volumes.neighbours > 1
+        values[what] = given if len(given) == channels and not alike else (float(np.mean(given)),) * channels
+    seen = {} if volumes is None else volumes.facts()
+    return Preprocessing(recipe.data.height_width, channels, values["mean"], values["std"], **seen)
 
 
 def build_module(recipe: Recipe, data: TrainingData, *, weights: bool = True) -> Training:
@@ -85,8 +94,8 @@ def build_module(recipe: Recipe, data: TrainingData, *, weights: bool = True) ->
         UserError: The network is unknown, the recipe does not fit the data, or the weights do not fit the network.
     """
     classes = len(data.classes)
-    preprocessing = normalisation(recipe, data.channels)
-    augment = Augment(recipe.augment, data.channels, recipe.train.seed)
+    preprocessing = normalisation(recipe, data.channels, data.dataset.volumes)
+    augment = Augment(recipe.augment, data.channels, recipe.train.seed, coloured=recipe.data.neighbours == 1)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.train.seed)
         network = _network(recipe, data.channels, classes, recipe.weights if weights else None)
@@ -177,7 +186,8 @@ def loaders(recipe: Recipe, data: TrainingData, device: torch.device) -> tuple[L
     size = _batch_size(config, len(data.train))
     weights = None
     if config.balanced_sampling:
-        weights = balancing_weights(class_facts(data.train.labels, len(data.classes))[1])
+        present = class_facts(data.train.labels, len(data.classes))[1]
+        weights = balancing_weights(present, empty=data.dataset.volumes is not None)
     shared: dict[str, Any] = {
         "num_workers": config.workers,
         "persistent_workers": config.workers > 0,

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from glocal.data import Encoding
+from glocal.data.intensity import Intensity
 from glocal.errors import UserError
 from glocal.models import model_info
 from glocal.models.weights import save_model
@@ -139,6 +140,7 @@ def resume(
         splits_file=run.splits,
         encoding=encoding,
         fingerprint=facts["fingerprint"],
+        intensity=Intensity.from_json(facts["volumes"]["intensity"]) if "volumes" in facts else None,
         progress=progress,
     )
     if checkpoint is None and weights_facts(recipe.weights) != manifest.get("weights"):
@@ -223,7 +225,7 @@ def _finish(
         arguments=recipe.model_args,
         classes=data.classes,
         task=data.dataset.task,
-        preprocessing=normalisation(recipe, data.channels),
+        preprocessing=normalisation(recipe, data.channels, data.dataset.volumes),
         manifest={
             "recipe": recipe.name,
             "best": best,

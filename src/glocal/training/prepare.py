@@ -14,9 +14,12 @@ import numpy.typing as npt
 
 from glocal.data import Dataset, Encoding, Splits, make_splits, open_dataset, open_splits, read_splits
 from glocal.data.cache import CachedCases, build_cache, estimate_cache
+from glocal.data.intensity import Intensity
+from glocal.data.splits import DEFAULT_FRACTIONS
 from glocal.errors import UserError, counted
 from glocal.models.registry import Task
 from glocal.training.recipe import DataConfig
+from glocal.training.volumes import require_usable_volumes, seen_volumes, volume_facts
 
 __all__ = ["TrainingData", "class_facts", "prepare_data"]
 
@@ -62,6 +65,7 @@ class TrainingData:
             "encoding": encoding.to_json() if encoding else None,
             "channels": self.channels,
             "cases": {part: len(self.splits.part(part)) for part in ("train", "val", "test")},
+            **({} if self.dataset.volumes is None else {"volumes": volume_facts(self.dataset, self.splits)}),
         }
 
 
@@ -72,6 +76,7 @@ def prepare_data(
     splits_file: Path | None = None,
     encoding: Encoding | None = None,
     fingerprint: str | None = None,
+    intensity: Intensity | None = None,
     progress: Progress | None = None,
 ) -> TrainingData:
     """Recognise, split and cache a data set.
@@ -83,6 +88,7 @@ def prepare_data(
         splits_file: Splits of a run that is resumed; they go before those of ``config``.
         encoding: Meaning of mask values in a run that is resumed.
         fingerprint: Of the data of a run that is resumed.
+        intensity: Of the volumes of a run that is resumed.
         progress: Called with (done, all) while images are decoded.
 
     Raises:
@@ -99,6 +105,7 @@ def prepare_data(
     if fingerprint not in (None, dataset.fingerprint):
         raise UserError(f"{root}: the data has changed since the run began; restore it, or start a new run")
     _tell(dataset)
+    require_usable_volumes(dataset)
     splits = _splits(dataset, config, splits_file)
     _require_validation(splits)
     for note in (*dataset.notes, *splits.notes):
@@ -106,6 +113,7 @@ def prepare_data(
     counts = ", ".join(f"{len(splits.part(part))} {part}" for part in ("train", "val", "test"))
     log.info("%s: %s (%s), classes: %s", root, counted(len(dataset), "case"), counts, ", ".join(dataset.classes))
     _require_classes(dataset, splits)
+    dataset = seen_volumes(dataset, splits, config, intensity)
     channels = _channels(dataset, splits, config)
     return TrainingData(
         dataset,
@@ -134,8 +142,8 @@ def _splits(dataset: Dataset, config: DataConfig, splits_file: Path | None) -> S
     beside = dataset.root / "splits.json"
     path = Path(config.splits) if config.splits is not None else beside if beside.exists() else None
     if path is None:
-        wanted = {} if config.fractions is None else {"fractions": config.fractions}
-        splits = make_splits(dataset, config.split_seed or 0, folds=config.folds, **wanted)
+        fractions = DEFAULT_FRACTIONS if config.fractions is None else config.fractions
+        splits = make_splits(dataset, config.split_seed or 0, fractions, config.folds)
     else:
         splits = open_splits(path, dataset, config.split_seed, config.fractions, config.folds)
         log.info("splits of %s", path)
@@ -196,8 +204,12 @@ def _require_images(dataset: Dataset, splits: Splits) -> None:
 
 
 def _channels(dataset: Dataset, splits: Splits, config: DataConfig) -> int:
+    if config.neighbours > 1:
+        return config.neighbours
     if config.channels != "auto":
         return config.channels
+    if dataset.volumes is not None:
+        return max(volume.channels for volume in dataset.volumes.volumes.values())
     ids = (*splits.train, *splits.val)
     sample = [ids[i] for i in np.unique(np.linspace(0, len(ids) - 1, _SAMPLE).astype(int))]
     grey = all(dataset.read_image(case).is_grey for case in dataset.select(sample))

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from glocal.data.intensity import Intensity
 from glocal.errors import UserError, counted
 from glocal.models.registry import Task
 from glocal.training.augment_config import AugmentConfig, check_augment
@@ -14,7 +15,33 @@ from glocal.training.scores import SCORES
 
 log = logging.getLogger("glocal")
 
-__all__ = ["DataConfig", "OptimizerConfig", "Recipe", "ScheduleConfig", "TrainConfig", "check_recipe", "settle"]
+__all__ = [
+    "DataConfig",
+    "IntensityConfig",
+    "OptimizerConfig",
+    "Recipe",
+    "ScheduleConfig",
+    "TrainConfig",
+    "check_recipe",
+    "settle",
+]
+
+
+@dataclass(frozen=True)
+class IntensityConfig:
+    """How the values of volumes come to [0, 1].
+
+    Attributes:
+        kind: window (low and high in the units of the files), percentiles (low-th and high-th of each volume), zscore
+            (low and high standard deviations from the mean of each volume), full (its whole range), or auto: for CT a
+            window that holds 99 % of the values inside the training masks, otherwise percentiles 0.5 and 99.5.
+        low: What becomes 0. Default: that of the kind.
+        high: What becomes 1. Default: that of the kind.
+    """
+
+    kind: Literal["auto", "full", "window", "percentiles", "zscore"] = "auto"
+    low: float | None = None
+    high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -34,6 +61,8 @@ class DataConfig:
         mean: Normalisation of images in [0, 1], one number per channel. Default: that of the network.
         std: Normalisation of images in [0, 1], one number per channel. Default: that of the network.
         cache: Folder for decoded images, or "memory". Default: $GLOCAL_CACHE or ~/.cache/glocal.
+        neighbours: Volumes: slices seen at once, as channels, of which the middle one is segmented (2.5-D); odd.
+        intensity: How the values of volumes come to [0, 1].
     """
 
     size: int | tuple[int, int] = (256, 256)
@@ -47,6 +76,8 @@ class DataConfig:
     mean: list[float] | None = None
     std: list[float] | None = None
     cache: str | None = None
+    neighbours: int = 1
+    intensity: IntensityConfig = field(default_factory=IntensityConfig)
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -118,7 +149,8 @@ class TrainConfig:
         early_stopping: Stop when so many epochs brought no better value of select_by. Default: never.
         max_time: Stop at the end of the epoch in which so many seconds are spent; finished epochs before an
             interruption count. The schedule knows nothing of it, and a repeated run may stop elsewhere. Default: never.
-        balanced_sampling: Draw cases so that rare classes are seen more often.
+        balanced_sampling: Draw cases so that rare classes are seen more often; of volumes, empty slices count as a
+            class, too.
         select_by: What the best epoch is chosen by, on the validation split. Segmentation: mdice (mean Dice of all
             classes, pooled over the split; the default), foreground_iou (the same without background, IoU) or
             image_dice (per image, foreground). Classification: accuracy, balanced_accuracy (the default), macro_f1 or
@@ -223,6 +255,7 @@ def check_recipe(recipe: Recipe) -> Recipe:
         raise UserError(f"data.std is {data.std}; its numbers must be above 0")
     if data.fold is not None and data.folds is not None and data.fold >= data.folds:
         raise UserError(f"data.fold is {data.fold}; with data.folds {data.folds} it goes from 0 to {data.folds - 1}")
+    _check_volumes(data)
     if augment.turn.p and height != width:
         raise UserError(f"augment.turn turns by 90 degrees, which a data.size of {height}x{width} does not allow")
     if schedule.period is not None and schedule.name != "cosine":
@@ -241,6 +274,27 @@ def check_recipe(recipe: Recipe) -> Recipe:
         schedule = replace(schedule, warmup_epochs=shorter)
     loss = recipe.loss if recipe.loss.name == "auto" else resolve_loss(recipe.loss)
     return replace(recipe, loss=loss, schedule=schedule)
+
+
+def _check_volumes(data: DataConfig) -> None:
+    if data.neighbours < 1 or data.neighbours % 2 == 0:
+        raise UserError(
+            f"data.neighbours is {data.neighbours}; it must be odd: the slice itself and as many on each side"
+        )
+    if data.neighbours > 1 and data.channels != "auto":
+        raise UserError(
+            f"data.channels is {data.channels}, but with data.neighbours {data.neighbours} each slice is a channel; "
+            "leave data.channels out"
+        )
+    given = data.intensity
+    if given.kind == "auto":
+        if given.low is not None or given.high is not None:
+            raise UserError("data.intensity has low or high, but its kind is auto; choose one: --data.intensity.kind")
+        return
+    try:
+        Intensity(given.kind, given.low, given.high)
+    except ValueError as error:
+        raise UserError(f"data.{error}") from None
 
 
 def settle(recipe: Recipe, task: Task, multi_label: bool = False) -> Recipe:

@@ -49,15 +49,19 @@ class EpochSampler(Sampler[int]):
         return iter(torch.multinomial(self.weights, self.count, replacement=True, generator=generator).tolist())
 
 
-def balancing_weights(present: npt.NDArray[np.bool_]) -> Tensor:
+def balancing_weights(present: npt.NDArray[np.bool_], *, empty: bool = False) -> Tensor:
     """Weights that let rare classes be seen more often.
 
     Args:
         present: ``(N, K)``, which case shows which class.
+        empty: Slices of volumes: showing nothing but the background, class 0, counts as a class of its own. With one
+            structure, half of the slices that are drawn then show it.
 
     Returns:
         ``(N,)``: for each case ``1 / share of cases that show the class``, of the rarest class it shows.
     """
+    if empty:
+        present = np.concatenate([~present[:, 1:].any(axis=1, keepdims=True), present[:, 1:]], axis=1)
     share = present.mean(axis=0)
     rarity = np.divide(1.0, share, out=np.zeros_like(share), where=share > 0)
     weights = np.maximum((present * rarity).max(axis=1), 1.0)
