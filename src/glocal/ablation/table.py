@@ -5,20 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from glocal.ablation.counting import Counts, Entry
 from glocal.ablation.declared import Ablation, Row
+from glocal.errors import UserError
+from glocal.files import write_json, write_text
 
-__all__ = ["AblationTable", "Lines", "Values"]
+__all__ = ["FILES", "PAPER", "AblationTable", "Lines", "Values", "markdown_table", "page"]
 
 FORMAT = 1
 """Of ``ablation.json``."""
 
+FILES = ("ablation.md", "ablation.csv", "ablation.json")
+"""What a table is written to."""
+
 PAPER = "the paper"
+"""Whose line it is."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +113,13 @@ class AblationTable:
             told.append((row.label, f"{what}; {remark}" if remark else what))
         return told
 
-    def markdown(self, level: int = 1) -> str:
-        """The page, with headings from ``level`` on."""
+    def markdown(self, level: int = 1, told: Collection[str] = ()) -> str:
+        """The table with what is to be said about it.
+
+        Args:
+            level: Of its heading.
+            told: Notes that stand on the page already.
+        """
         ablation = self.ablation
         height, width = self.entries[0].size
         text = [
@@ -115,7 +127,7 @@ class AblationTable:
             f"Source: {ablation.source}. Counts are of one image of {height}×{width}.",
             *(markdown_table(*table) for table in (self.counts(), self.figures()) if table[1]),
             "\n".join(f"- **{label}**: {remark}" for label, remark in self.remarks()),
-            "\n\n".join((*ablation.notes, *self.notes)),
+            "\n\n".join(note for note in (*ablation.notes, *self.notes) if note not in told),
         ]
         return "\n\n".join(part for part in text if part) + "\n"
 
@@ -175,6 +187,19 @@ class AblationTable:
             ],
             "notes": [*self.ablation.notes, *self.notes],
         }
+
+    def write(self, folder: str | Path) -> None:
+        """Write :data:`FILES`.
+
+        Raises:
+            UserError: The folder is a file, or cannot be written.
+        """
+        folder = Path(folder)
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"{folder}: a file where a folder should go; choose another --output")
+        write_text(folder / FILES[0], self.markdown())
+        write_text(folder / FILES[1], self.csv())
+        write_json(folder / FILES[2], self.to_json())
 
     def _grouped(self) -> list[tuple[Row, list[Entry]]]:
         return [(row, [entry for entry in self.entries if entry.row is row]) for row in self.ablation.rows]
@@ -259,6 +284,26 @@ def _number(printed: str) -> int | str:
 def _options(row: Row) -> str:
     """As they are written in JSON: ``gft="none" lft=false``."""
     return " ".join(f"{name}={json.dumps(value)}" for name, value in row.arguments.items())
+
+
+def page(tables: Sequence[AblationTable]) -> str:
+    """One table as a page of its own; several beneath each other, with what several have in common said once."""
+    if len(tables) == 1:
+        return tables[0].markdown()
+    told: set[str] = set()
+    parts = ["# Ablations: what the rows cost\n", _INTRODUCTION]
+    for table in tables:
+        parts.append(table.markdown(2, told))
+        told |= {*table.ablation.notes, *table.notes}
+    return "\n".join(parts)
+
+
+_INTRODUCTION = """\
+Written by `glocal ablate --all --counts-only --markdown`. Lines of *the paper* are its figures as printed; the lines of
+a network are counted here: parameters, true multiply-adds of one image, and, where it is known which counter a paper
+used, the multiply-adds by that counter, errors included. Options are those of `glocal.create_model`.
+[How to run an ablation](../ablate.md).
+"""
 
 
 def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:

@@ -19,6 +19,7 @@ COMMANDS = {
     "data": "inspect a folder of images, prepare splits, draw phantoms",
     "train": "train a network on a folder of images",
     "benchmark": "train and evaluate several networks under equal conditions",
+    "ablate": "run a declared ablation, or count the cost of its rows",
     "evaluate": "measure a run on one of its splits and write a report",
     "reproduce": "do a table of a publication again, by its protocol and by an honest one",
     "predict": "segment or classify images with a trained run",
