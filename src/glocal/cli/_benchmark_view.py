@@ -40,9 +40,9 @@ def watching() -> Iterator[Watch]:
         watchers: list[Watcher] = []
 
         def watch(bench: BenchmarkFolder, plan: Plan) -> None:
-            if not watchers:
+            if not watchers or watchers[-1].bench != bench:
                 watchers.append(Watcher(bench, plan))
-            live.update(live_table(watchers[0].look(), bench.path), refresh=True)
+            live.update(live_table(watchers[-1].look(), bench.path), refresh=True)
 
         yield watch
 
@@ -55,8 +55,9 @@ class _Lines:
         self.known: dict[str, str] = {}
 
     def __call__(self, bench: BenchmarkFolder, plan: Plan) -> None:
-        first = self.watcher is None
-        self.watcher = self.watcher or Watcher(bench, plan)
+        first = self.watcher is None or self.watcher.bench != bench
+        if self.watcher is None or first:
+            self.watcher, self.known = Watcher(bench, plan), {}
         sights = self.watcher.look()
         ended = sum(sight.result.status in ("done", "failed") for sight in sights)
         if first:

@@ -49,14 +49,14 @@ def tables_of(result: Reproduction) -> Iterator[Table]:
         rows = []
         for row in _shown(result):
             printed = [row.printed.get(column.name, "–") for column in paper.columns]
-            rows.append([row.label, "paper's", *printed, ""])
             found = _published(done, row, paper.columns)
-            if found is None:
-                continue
-            ours, differences, number = found
-            rows.append(["", "ours", *ours, str(number)])
             if row.printed:
-                rows.append(["", "difference", *differences, ""])
+                rows.append([row.label, "paper's", *printed, ""])
+            if found is not None:
+                ours, differences, number = found
+                rows.append(["" if row.printed else row.label, "ours", *ours, str(number)])
+                if row.printed:
+                    rows.append(["", "difference", *differences, ""])
         yield "The publication's protocol: its figures and ours", headers, rows
     if "honest" in result.done:
         yield _honest(result, result.done["honest"])
