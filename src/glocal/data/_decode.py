@@ -18,7 +18,7 @@ optional_import("PIL", "train")
 
 from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError  # noqa: E402  (after the check that it is there)
 
-__all__ = ["FORMATS", "PIXEL_LIMIT", "Decoded", "decode", "header_size"]
+__all__ = ["FORMATS", "PIXEL_LIMIT", "Decoded", "decode", "decode_pages", "header_size", "page_kinds"]
 
 FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000", "PPM")
 """What is decoded, recognised by content. Formats that run a program (EPS) or fetch a file (FPX) are not among them."""
@@ -205,28 +205,61 @@ def decode(path: str | Path, page: int = 0) -> Decoded:
     notes: list[str] = []
     with _suspicion(path), path.open("rb") as stream:
         image = _open(path, stream, notes)
-        kind = image.format or ""
-        if kind == "PNG":
+        if image.format == "PNG":
             image.verify()  # reads every chunk and its checksum; the image is spent afterwards
             stream.seek(0)
             image = _open(path, stream, [])
-        pages = _page(path, image, page, notes)
-        if isinstance(image, TiffImagePlugin.TiffImageFile):
-            _require_whole_tiff(image, stream, notes)
-        bits = _bits(image)
-        white_is_zero = (
-            isinstance(image, TiffImagePlugin.TiffImageFile)
-            and image.mode[0] in "IF"
-            and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
-        )
-        turned = _orientation(image, notes) if kind != "PNG" else 1
-        image.load()
-        if kind == "PNG":
-            turned = _orientation(image, notes)  # its EXIF may come after the pixels
-        if turned != 1:
-            notes.append("turned upright as its EXIF orientation says")
-            if kind != "TIFF":  # whose decoder does it
-                image = image.transpose(_UPRIGHT[turned])
+        return _decoded(path, stream, image, page, notes)
+
+
+def decode_pages(path: str | Path) -> Iterator[Decoded]:
+    """Decode every page of a TIFF, one after another in one pass; each is spent when the next is asked for.
+
+    Raises:
+        UserError: As :func:`decode`.
+    """
+    path = require_regular_file(path)
+    with _suspicion(path), path.open("rb") as stream:
+        image = _open(path, stream, [])
+        for page in range(getattr(image, "n_frames", 1)):
+            yield _decoded(path, stream, image, page, [])
+
+
+def page_kinds(path: str | Path) -> list[tuple[tuple[int, int], str]]:
+    """Size (height, width) and Pillow's mode of every page of a TIFF, from their headers alone.
+
+    Raises:
+        UserError: As :func:`decode`, as far as the headers show it.
+    """
+    path = require_regular_file(path)
+    kinds = []
+    with _suspicion(path), path.open("rb") as stream:
+        image = _open(path, stream, [])
+        for page in range(getattr(image, "n_frames", 1)):
+            _page(path, image, page, [])
+            kinds.append(((image.height, image.width), image.mode))
+    return kinds
+
+
+def _decoded(path: Path, stream: IO[bytes], image: Image.Image, page: int, notes: list[str]) -> Decoded:
+    kind = image.format or ""
+    pages = _page(path, image, page, notes)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        _require_whole_tiff(image, stream, notes)
+    bits = _bits(image)
+    white_is_zero = (
+        isinstance(image, TiffImagePlugin.TiffImageFile)
+        and image.mode[0] in "IF"
+        and image.tag_v2.get(ExifTags.Base.PhotometricInterpretation) == 0
+    )
+    turned = _orientation(image, notes) if kind != "PNG" else 1
+    image.load()
+    if kind == "PNG":
+        turned = _orientation(image, notes)  # its EXIF may come after the pixels
+    if turned != 1:
+        notes.append("turned upright as its EXIF orientation says")
+        if kind != "TIFF":  # whose decoder does it
+            image = image.transpose(_UPRIGHT[turned])
     if path.suffix.lower() not in _SUFFIXES.get(kind, (path.suffix.lower(),)):
         notes.append(f"content is {kind} though the name ends in {path.suffix or 'nothing'}")
     return Decoded(image, kind, bits, white_is_zero, pages, tuple(notes))

@@ -6,6 +6,7 @@ reads its slices in real units; ``reorient`` turns it, ``restore`` brings a mask
 
 from __future__ import annotations
 
+from glocal.data.volumes.dicom import SeriesInfo, list_series
 from glocal.data.volumes.labels import LabelVolume, read_labels
 from glocal.data.volumes.opening import open_volume
 from glocal.data.volumes.orientation import reorient, restore
@@ -13,8 +14,10 @@ from glocal.data.volumes.volume import Volume, VolumeFile
 
 __all__ = [
     "LabelVolume",
+    "SeriesInfo",
     "Volume",
     "VolumeFile",
+    "list_series",
     "open_volume",
     "read_labels",
     "reorient",

@@ -10,7 +10,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from glocal.data.volumes.opening import open_volume
+from glocal.data.volumes.arrays import LABEL_KEYS
+from glocal.data.volumes.opening import open_any
 from glocal.data.volumes.orientation import reorient
 from glocal.data.volumes.volume import Affine, Turn, Values, VolumeFile, codes_of
 from glocal.errors import UserError
@@ -23,7 +24,7 @@ _LARGEST = 65535
 
 @dataclass(frozen=True, eq=False)
 class LabelVolume:
-    """A mask of a volume as it is in its file: ``values`` ``(D, H, W)``, ``uint8``, or ``uint16`` if one is above 255."""
+    """A mask of a volume as its file has it: ``values`` ``(D, H, W)``, ``uint8``, or ``uint16`` if one is above 255."""
 
     path: Path
     values: Labels = field(repr=False)
@@ -66,7 +67,7 @@ def read_labels(
     Raises:
         UserError: As :func:`open_volume`; or its values cannot be labels: fractions, negative or above 65535, colours.
     """
-    file = open_volume(path, key=key, require_geometry=require_geometry)
+    file = open_any(Path(path), None, key, require_geometry, LABEL_KEYS)
     if codes is not None:
         file = reorient(file, codes)
     return _labels(file)

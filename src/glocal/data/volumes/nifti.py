@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import gzip
-import tempfile
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
 import numpy as np
 
 from glocal.data.volumes._guards import require_plane, require_size, suspicion, usable_affine
+from glocal.data.volumes._stream import StreamedSlices
 from glocal.data.volumes.volume import Affine, Values, VolumeFile
 from glocal.errors import UserError, optional_import
-from glocal.files import writing
 
-__all__ = ["GZIP_MAGIC", "is_nifti", "open_nifti"]
+__all__ = ["GZIP_MAGIC", "GZIP_RATIO", "is_nifti", "open_nifti"]
 
 GZIP_MAGIC = b"\x1f\x8b"
-_GZIP_RATIO = 1032
+GZIP_RATIO = 1032
 """What deflate can at most gain: RFC 1951, 258 bytes from two bits."""
 _UNITS = {1: ("metres", 1000.0), 3: ("micrometres", 0.001)}
-_CHUNK = 2**20
 
 
 def is_nifti(head: bytes) -> bool:
@@ -60,12 +58,16 @@ def open_nifti(path: Path, require_geometry: bool = True) -> VolumeFile:
     channels = 3 if stored.names else 1
     if stored.kind not in "iuf" and stored.names != ("R", "G", "B"):
         raise UserError(f"{path}: voxels of type {stored} are not read; save it as integers or floating point")
-    source = _NiftiSlices(path, zipped, int(header["vox_offset"]), shape, stored, slope, intercept)
-    there = path.stat().st_size * _GZIP_RATIO if zipped else path.stat().st_size - source.offset
-    require_size(path, source.nbytes * shape[0], there)
-    if (slope, intercept) != (1.0, 0.0):
+    offset, scaled = int(header["vox_offset"]), (slope, intercept) != (1.0, 0.0)
+    there = path.stat().st_size * GZIP_RATIO if zipped else path.stat().st_size - offset
+    require_size(path, shape[0] * shape[1] * shape[2] * stored.itemsize, there)
+    if scaled:
         notes.append(f"scaled as its header says: {slope:g} x stored + {intercept:g}")
-    dtype = np.dtype(np.uint8) if channels == 3 else source.dtype
+    dtype = np.dtype(np.float32) if scaled or stored.kind == "f" else stored.newbyteorder("=")
+    if channels == 3:
+        dtype = np.dtype(np.uint8)
+    convert = partial(_real, slope=slope, intercept=intercept, dtype=dtype)
+    source = StreamedSlices(path, "NIfTI", partial(_unpacked, path, zipped), zipped, offset, shape, stored, convert)
     return VolumeFile(path, "NIfTI", (path,), shape, channels, dtype, affine, has_geometry, source, notes=tuple(notes))
 
 
@@ -112,69 +114,10 @@ def _affine(path: Path, header: Any, notes: list[str]) -> Affine:
     return affine
 
 
-class _NiftiSlices:
-    """Slices of a NIfTI: contiguous in the file, so that one is read at a time."""
-
-    def __init__(
-        self,
-        path: Path,
-        zipped: bool,
-        offset: int,
-        shape: tuple[int, int, int],
-        stored: np.dtype[Any],
-        slope: float,
-        intercept: float,
-    ) -> None:
-        self._path, self._zipped, self.offset, self._shape = path, zipped, offset, shape
-        self._stored, self._slope, self._intercept = stored, slope, intercept
-        self._scaled = (slope, intercept) != (1.0, 0.0)
-        self.dtype = np.dtype(np.float32) if self._scaled or stored.kind == "f" else stored.newbyteorder("=")
-        self.nbytes = shape[1] * shape[2] * stored.itemsize
-        self._stream: IO[bytes] | None = None
-        self._spooled = False
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_stream": None, "_spooled": False}  # another process opens its own
-
-    def read(self, k: int) -> Values:
-        place = self.offset + k * self.nbytes
-        with suspicion(self._path, "NIfTI"):
-            if self._stream is None:
-                self._stream = _unpacked(self._path, self._zipped)
-            if self._zipped and not self._spooled and place < self._stream.tell():
-                self._stream = self._spool()
-            self._stream.seek(place)
-            return self._plane(self._stream)
-
-    def slices(self) -> Iterator[Values]:
-        with _unpacked(self._path, self._zipped) as stream:
-            for k in range(self._shape[0]):
-                with suspicion(self._path, "NIfTI"):
-                    if k == 0:
-                        stream.seek(self.offset)
-                    plane = self._plane(stream)
-                    if k == self._shape[0] - 1:
-                        while stream.read(_CHUNK):  # to the checksum of a gzipped file
-                            pass
-                yield plane
-
-    def _spool(self) -> IO[bytes]:
-        """The unpacked file in a temporary file without a name, so that going back costs no second unpacking."""
-        with writing(Path(tempfile.gettempdir())):
-            spool = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as this object)
-            with gzip.open(self._path, "rb") as stream:
-                while chunk := stream.read(_CHUNK):
-                    spool.write(chunk)
-        self._spooled = True
-        return spool
-
-    def _plane(self, stream: IO[bytes]) -> Values:
-        data = stream.read(self.nbytes)
-        if len(data) < self.nbytes:
-            raise UserError(f"{self._path}: truncated: slices are missing; copy it again from its source")
-        plane = np.frombuffer(data, self._stored).reshape(self._shape[1:])
-        if self._stored.names:
-            return np.stack([plane[name] for name in ("R", "G", "B")], axis=-1)
-        if self._scaled:
-            return (plane.astype(np.float64) * self._slope + self._intercept).astype(np.float32)
-        return plane.astype(self.dtype)
+def _real(plane: Values, slope: float, intercept: float, dtype: np.dtype[Any]) -> Values:
+    """A stored slice in real units, in the byte order of this machine; RGB from its three fields."""
+    if plane.dtype.names:
+        return np.stack([plane[name] for name in ("R", "G", "B")], axis=-1)
+    if (slope, intercept) != (1.0, 0.0):
+        return np.asarray(plane.astype(np.float64) * slope + intercept).astype(dtype)
+    return plane.astype(dtype)

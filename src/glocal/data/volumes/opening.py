@@ -6,14 +6,21 @@ import gzip
 from pathlib import Path
 
 from glocal.data.volumes._guards import suspicion
+from glocal.data.volumes.arrays import IMAGE_KEYS, open_npy, open_npz
+from glocal.data.volumes.dicom import open_dicom_file, open_series
+from glocal.data.volumes.dicom_header import is_dicom
+from glocal.data.volumes.hdf5 import open_hdf5
+from glocal.data.volumes.itk import is_metaimage, is_nrrd, open_metaimage, open_nrrd
 from glocal.data.volumes.nifti import GZIP_MAGIC, is_nifti, open_nifti
+from glocal.data.volumes.tiff import TIFF_MAGIC, open_tiff
 from glocal.data.volumes.volume import VolumeFile
 from glocal.errors import UserError
 from glocal.files import require_regular_file
 
-__all__ = ["open_volume"]
+__all__ = ["open_any", "open_volume"]
 
 _HEAD = 544
+_HDF5_MAGIC, _NPY_MAGIC, _ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"PK\x03\x04"
 
 
 def open_volume(
@@ -33,17 +40,51 @@ def open_volume(
         UserError: The file is missing, damaged, truncated, no volume, of a kind that is not read; it has impossible
             geometry; several series or arrays are there and none is named; or the library for it is not installed.
     """
+    return open_any(Path(path), series, key, require_geometry, IMAGE_KEYS)
+
+
+def open_any(
+    path: Path, series: str | None, key: str | None, require_geometry: bool, prefer: tuple[str, ...]
+) -> VolumeFile:
+    """As :func:`open_volume`; of several arrays in a file, the first of the names ``prefer`` is taken by itself.
+
+    Raises:
+        UserError: As :func:`open_volume`.
+    """
+    if path.is_dir():
+        return open_series(path, series, require_geometry)
+    if series is not None:
+        raise UserError(f"{path}: a series is chosen in a folder, and this is a file; leave --series out")
     path = require_regular_file(path)
-    with suspicion(path, "image"):
-        with path.open("rb") as stream:
-            head = stream.read(_HEAD)
-        inside = head
-        if head.startswith(GZIP_MAGIC):
-            with gzip.open(path, "rb") as unpacked:
-                inside = unpacked.read(_HEAD)
-    if is_nifti(inside):
+    head = _head(path)
+    if is_nifti(head):
         return open_nifti(path, require_geometry)
+    if is_dicom(path, head):
+        return open_dicom_file(path, require_geometry)
+    if is_nrrd(head):
+        return open_nrrd(path, require_geometry)
+    if head.startswith(_HDF5_MAGIC):
+        return open_hdf5(path, key, prefer)
+    if head.startswith(_NPY_MAGIC):
+        return open_npy(path)
+    if head.startswith(_ZIP_MAGIC):
+        return open_npz(path, key, prefer)
+    if head.startswith(TIFF_MAGIC):
+        return open_tiff(path)
+    if is_metaimage(path, head):
+        return open_metaimage(path, require_geometry)
     raise UserError(
         f"{path}: the content is not a volume of a known kind (NIfTI, MetaImage, NRRD, DICOM, TIFF, NPY, NPZ, HDF5); "
         "convert the file or remove it"
     )
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file, unpacked."""
+    with suspicion(path, "image"):
+        with path.open("rb") as stream:
+            head = stream.read(_HEAD)
+        if head.startswith(GZIP_MAGIC):
+            with gzip.open(path, "rb") as unpacked:
+                head = unpacked.read(_HEAD)
+    return head

@@ -37,8 +37,8 @@ class SliceSource(Protocol):
 class VolumeFile:
     """A volume on disk: what its header says, and its slices when they are asked for.
 
-    Axes are named as in NIfTI: x along a row (the column index), y down a column (the row index), z from one slice to the
-    next. It holds no name, number, date or place of a patient or a hospital.
+    Axes are named as in NIfTI: x along a row (the column index), y down a column (the row index), z from one slice to
+    the next. It holds no name, number, date or place of a patient or a hospital.
     """
 
     path: Path

@@ -1,0 +1,104 @@
+"""Arrays in HDF5 files; what lies in other files is not followed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glocal.data.volumes._guards import require_size, suspicion
+from glocal.data.volumes.arrays import IMAGE_KEYS, choose, number_type, volume_shape
+from glocal.data.volumes.nifti import GZIP_RATIO
+from glocal.data.volumes.volume import Values, VolumeFile
+from glocal.errors import UserError, optional_import
+
+__all__ = ["open_hdf5"]
+
+_MOST_ITEMS, _DEEPEST = 10_000, 20
+
+
+def open_hdf5(path: Path, key: str | None, prefer: tuple[str, ...] = IMAGE_KEYS) -> VolumeFile:
+    """Open one array of an HDF5 file, as :func:`~glocal.data.volumes.arrays.open_npz`; ``key`` may be ``group/name``.
+
+    Raises:
+        UserError: h5py is not installed; the file is damaged; it has no array or several and none is named; the array
+            is a link, or its numbers lie in another file.
+    """
+    h5py = optional_import("h5py", "volumes")
+    notes: list[str] = []
+    with suspicion(path, "HDF5"), h5py.File(path, "r") as file:
+        found: dict[str, Any] = {}
+        links: list[str] = []
+        _collect(path, file, "", found, links, set())
+        if key in links or (links and not found):
+            raise UserError(
+                f"{path}: {key or links[0]!r} is a link (to another file or place), which is not followed; "
+                "copy the array itself into the file"
+            )
+        if links:
+            notes.append(f"{len(links)} links not followed")
+        name = choose(path, key, found, prefer, notes)
+        dataset = found[name]
+        if dataset.external or dataset.is_virtual:
+            raise UserError(f"{path}: the numbers of {name!r} lie in other files; copy them into the file itself")
+        stored = np.dtype(dataset.dtype)
+        number_type(path, stored, 1)
+        volume, channels = volume_shape(path, tuple(dataset.shape or ()), notes)
+        dtype = number_type(path, stored, channels)
+        size = int(np.prod(dataset.shape, dtype=object)) * stored.itemsize
+        require_size(path, size, min(dataset.id.get_storage_size(), path.stat().st_size) * GZIP_RATIO)
+    full = (*volume, 3) if channels == 3 else volume
+    source = _Hdf5Slices(path, name, full, dtype)
+    return VolumeFile(path, "HDF5", (path,), volume, channels, dtype, np.eye(4), False, source, notes=tuple(notes))
+
+
+def _collect(
+    path: Path, group: Any, above: str, found: dict[str, Any], links: list[str], seen: set[tuple[int, int]]
+) -> None:
+    """Arrays of a group and all below it, by hard links alone; each object once."""
+    h5py = optional_import("h5py", "volumes")
+    for name in group:
+        full = f"{above}{name}"
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            links.append(full)
+            continue
+        item = group[name]
+        about = h5py.h5o.get_info(item.id)
+        if (about.fileno, about.addr) in seen:
+            continue
+        seen.add((about.fileno, about.addr))
+        if len(seen) > _MOST_ITEMS or full.count("/") > _DEEPEST:
+            raise UserError(
+                f"{path}: holds more than {_MOST_ITEMS} arrays, or groups nested more than {_DEEPEST} deep; "
+                "copy what is wanted to a file of its own"
+            )
+        if isinstance(item, h5py.Group):
+            _collect(path, item, f"{full}/", found, links, seen)
+        elif isinstance(item, h5py.Dataset) and item.ndim >= 2:
+            found[full] = item
+
+
+class _Hdf5Slices:
+    """Slices of an array; the file is opened when the first is asked for, and stays open."""
+
+    def __init__(self, path: Path, name: str, full: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        self._path, self._name, self._full, self._dtype = path, name, full, dtype
+        self._file: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_file": None}
+
+    def read(self, k: int) -> Values:
+        h5py = optional_import("h5py", "volumes")
+        with suspicion(self._path, "HDF5"):
+            if self._file is None:
+                self._file = h5py.File(self._path, "r")
+            dataset = self._file[self._name]
+            has_depth = dataset.shape[: len(self._full)] == self._full
+            plane = np.asarray(dataset[k] if has_depth else dataset[()])
+            return plane.reshape(self._full[1:]).astype(self._dtype)
+
+    def slices(self) -> Iterator[Values]:
+        yield from (self.read(k) for k in range(self._full[0]))
