@@ -22,7 +22,7 @@ from glocal.inference.postprocessing import Postprocessing
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Prediction", "save_image"]
+__all__ = ["Prediction", "save_image", "save_mask"]
 
 _NOTHING = Postprocessing()
 
@@ -90,15 +90,7 @@ class Prediction:
         Raises:
             UserError: Another ending, or it cannot be written.
         """
-        if Path(path).suffix.lower() != ".png":
-            raise UserError(f"{path}: a mask is written as PNG, which keeps its values; let the name end in .png")
-        from PIL import Image
-
-        from glocal.data.contact_sheet import colour_of
-
-        image = Image.fromarray(self.mask)
-        image.putpalette([value for index in range(256) for value in (colour_of(index) if index else (0, 0, 0))])
-        save_image(image, path)
+        save_mask(self.mask, path)
 
     def save_probabilities(self, path: str | Path) -> None:
         """Write ``probabilities`` ``float16 (K, H, W)`` and ``classes`` (names) as a compressed ``.npz``.
@@ -112,6 +104,23 @@ class Prediction:
             np.savez_compressed(
                 temporary, probabilities=self.probabilities.astype(np.float16), classes=np.array(self.classes)
             )
+
+
+def save_mask(mask: NDArray[np.uint8], path: str | Path) -> None:
+    """Write class indices ``(H, W)`` as an indexed PNG, whole or not at all.
+
+    Raises:
+        UserError: ``path`` does not end in ``.png``, or the file cannot be written.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise UserError(f"{path}: a mask is written as PNG, which keeps its values; let the name end in .png")
+    from PIL import Image
+
+    from glocal.data.contact_sheet import colour_of
+
+    image = Image.fromarray(mask)
+    image.putpalette([value for index in range(256) for value in (colour_of(index) if index else (0, 0, 0))])
+    save_image(image, path)
 
 
 def save_image(image: Image.Image, path: str | Path) -> None:

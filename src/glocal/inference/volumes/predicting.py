@@ -38,12 +38,12 @@ class VolumePrediction:
     classes: tuple[str, ...]
     """Their names; the first is the background."""
     mask: npt.NDArray[np.uint8] = field(repr=False)
-    """``(D, H, W)`` class indices on the stored axes, mapped from a temporary file."""
+    """``(D, H, W)`` class indices on the stored axes; of a volume mapped from a temporary file."""
     notes: tuple[str, ...]
     """What was done, one phrase each."""
     middle: Shown = field(repr=False)
     """The slice in the middle and its mask, as radiologists display them."""
-    scratch: Scratch = field(repr=False)
+    scratch: Scratch | None = field(default=None, repr=False)
 
     @property
     def voxels(self) -> tuple[int, ...]:
@@ -51,7 +51,8 @@ class VolumePrediction:
         counts = np.zeros(len(self.classes), np.int64)
         for plane in self.mask:
             counts += np.bincount(plane.ravel(), minlength=len(counts))
-        self.scratch.release()
+        if self.scratch is not None:
+            self.scratch.release()
         return tuple(counts.tolist())
 
     @property
@@ -85,7 +86,8 @@ def predict_volume(
     and each slice, with its neighbours where the model has been trained so, stretched to the size of the network or
     seen in windows. The highest class of every slice is settled at once; scores of one batch are all that is held. What
     grows with depth is the mask, one byte a voxel in a temporary file. The model's post-processing comes last, in three
-    dimensions; it needs some five bytes for each voxel of the box around a class.
+    dimensions; it needs some five bytes for each voxel of the box around a class. A DICOM file of one frame is read as
+    a picture (:func:`glocal.data.read_image`) by a model of pictures.
 
     Args:
         predictor: The network.
@@ -104,6 +106,8 @@ def predict_volume(
     """
     steps = predictor.record.preprocessing
     predictor.check_tiling(tiling)
+    if file.kind == "DICOM" and len(file) == 1 and steps.intensity is None and window is None:
+        return _predict_picture(predictor, file, tta, tiling, probabilities)
     viewing = choose_viewing(file, steps, window)
     depth, height, width = viewing.file.shape
     windows = predictor.takes_windows((height, width), tiling)
@@ -139,3 +143,14 @@ def _size_notes(size: tuple[int, int], plane: tuple[int, int], windows: bool) ->
     if windows:
         return [f"slices seen in windows of {said}"]
     return [] if size == plane else [f"slices seen at {said}"]
+
+
+def _predict_picture(
+    predictor: Predictor, file: VolumeFile, tta: bool | TTA, tiling: Tiling, probabilities: Path | None
+) -> VolumePrediction:
+    outcome = predictor(file.files[0], tta=tta, tiling=tiling)
+    if probabilities is not None:
+        with probability_file(probabilities, (1, *outcome.probabilities.shape)) as maps:
+            maps[0] = outcome.probabilities
+    shown = Shown(outcome.picture, outcome.mask)
+    return VolumePrediction(file, predictor.classes, outcome.mask[None], outcome.notes, shown)
