@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from glocal.data._decode import Decoded, decode, header_size
+from glocal.data.volumes.arrays import IMAGE_KEYS, LABEL_KEYS
+from glocal.data.volumes.dicom_header import DICOM_SUFFIXES
+from glocal.data.volumes.dicom_picture import dicom_picture
+from glocal.data.volumes.opening import open_any, volume_kind
+from glocal.data.volumes.volume import VolumeFile
 from glocal.errors import UserError
+from glocal.files import require_regular_file
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -21,6 +27,7 @@ IMAGE_SUFFIXES = frozenset(
     (
         *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".tif", ".tiff", ".bmp", ".dib"),
         *(".gif", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k"),
+        *DICOM_SUFFIXES,
     )
 )
 """Endings, in lower case, of files that are taken for images when a folder is searched."""
@@ -42,7 +49,9 @@ class Picture:
     pixels: Pixels
     notes: tuple[str, ...] = ()
     pages: int = 1
-    """Pages or frames in the file; one was read."""
+    """Pages, frames or slices in the file; one was read."""
+    spacing: tuple[float, float] | None = None
+    """Distance of pixels along y and x in mm, where a medical format says it."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -104,11 +113,16 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         UserError: As :func:`read_image`, as far as the header shows it.
     """
-    return header_size(path)
+    path = require_regular_file(path)
+    if volume_kind(path) is None:
+        return header_size(path)
+    return open_any(path, None, None, False, IMAGE_KEYS).shape[1:]
 
 
 def read_image(path: str | Path, *, page: int = 0) -> Picture:
-    """Read an image: PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000 or PNM, told from the content.
+    """Read an image: PNG, JPEG, TIFF, BMP, GIF, WebP, JPEG 2000, PNM or DICOM, told from the content.
+
+    Also one slice of NIfTI, MetaImage, NRRD, NPY, NPZ or HDF5.
 
     * 8-bit grey and RGB stay as they are, also RGB with three equal channels (``Picture.is_grey``).
     * 16-bit grey stays ``uint16``; 12-bit grey is scaled to 16 bits; 16-bit colour is reduced to 8 bits.
@@ -118,16 +132,41 @@ def read_image(path: str | Path, *, page: int = 0) -> Picture:
     * 1 bit becomes 0 and 255; a palette is applied; CMYK, YCbCr and CIELAB become RGB.
     * Opaque alpha is dropped; transparent pixels are blended with black.
     * EXIF orientation is applied; the first page or frame is read.
+    * DICOM is shown as a viewer shows it: real units, the file's window or table, MONOCHROME1 inverted, colour as RGB.
 
     Args:
         path: The file.
-        page: Page of a multi-page TIFF or frame of an animation, from 0.
+        page: Page of a multi-page TIFF, frame of an animation or a cine, or slice of a volume, from 0.
 
     Raises:
         UserError: The file is missing, unreadable, damaged, truncated, no image, above ``PIXEL_LIMIT`` pixels, or holds
             NaN or infinity.
     """
-    return _picture(Path(path), decode(path, page))
+    path = require_regular_file(path)
+    if volume_kind(path) is not None:
+        return _medical(path, page)
+    return _picture(path, decode(path, page))
+
+
+def _medical(path: Path, page: int) -> Picture:
+    """A frame of DICOM, or a slice of another volume."""
+    if volume_kind(path) == "DICOM":
+        frame = dicom_picture(path, page)
+        pixels = frame.pixels if frame.pixels.ndim == 3 else frame.pixels[:, :, None]
+        return Picture(_own(pixels), frame.notes, frame.frames, frame.spacing)
+    file = open_any(path, None, None, False, IMAGE_KEYS)
+    notes = list(file.notes)
+    values = _slice(file, page, notes)
+    grey: Pixels = values if values.dtype in (np.uint8, np.uint16) else _sixteen_of(path, values, notes)
+    return Picture(_own(grey if grey.ndim == 3 else grey[:, :, None]), tuple(notes), len(file), file.plane_spacing)
+
+
+def _slice(file: VolumeFile, page: int, notes: list[str]) -> npt.NDArray[Any]:
+    if not 0 <= page < len(file):
+        raise UserError(f"{file.path}: there is no slice {page}; the file has {len(file)}, counted from 0")
+    if len(file) > 1:
+        notes.append(f"slice {page + 1} of {len(file)}")
+    return file.read(page)
 
 
 def picture_of(image: Image.Image, name: str = "image") -> Picture:
@@ -239,12 +278,20 @@ def _sixteen(decoded: Decoded, notes: list[str]) -> npt.NDArray[np.uint16]:
 
 
 def _wide(path: Path, decoded: Decoded, values: npt.NDArray[np.generic], notes: list[str]) -> npt.NDArray[np.uint16]:
-    """32-bit whole or floating-point numbers as ``uint16``; the rule is in :func:`read_image`."""
+    pixels = _sixteen_of(path, values, notes)
+    if decoded.white_is_zero:
+        notes.append("inverted, as the file says white is zero")
+        pixels = np.uint16(65535) - pixels
+    return pixels
+
+
+def _sixteen_of(path: Path, values: npt.NDArray[np.generic], notes: list[str]) -> npt.NDArray[np.uint16]:
+    """Whole or floating-point numbers as ``uint16``; the rule is in :func:`read_image`."""
     real = np.asarray(values, np.float64)
     _refuse_not_finite(path, real)
     low, high = float(real.min()), float(real.max())
     whole = np.issubdtype(values.dtype, np.integer)
-    kind = "32-bit whole numbers" if whole else "floating point"
+    kind = f"{values.dtype.itemsize * 8}-bit whole numbers" if whole else "floating point"
     if whole and low >= 0 and high <= 65535:
         scaled, how = real, "kept as 16-bit grey"
     elif not whole and low >= 0 and high <= 1:
@@ -255,11 +302,7 @@ def _wide(path: Path, decoded: Decoded, values: npt.NDArray[np.generic], notes: 
         scaled = (real - low) * (65535 / (high - low) if high > low else 0.0)
         how = f"from {low:g} to {high:g} stretched to 16 bits"
     notes.append(f"{kind} {how}")
-    pixels = np.rint(scaled).astype(np.uint16)
-    if decoded.white_is_zero:
-        notes.append("inverted, as the file says white is zero")
-        pixels = np.uint16(65535) - pixels
-    return pixels
+    return np.rint(scaled).astype(np.uint16)
 
 
 def _refuse_not_finite(path: Path, values: npt.NDArray[np.float64]) -> None:
@@ -282,12 +325,14 @@ def read_mask(path: str | Path, *, page: int = 0) -> Mask:
 
     Args:
         path: The file.
-        page: Page of a multi-page TIFF, from 0.
+        page: Page of a multi-page TIFF or slice of a volume, from 0.
 
     Raises:
         UserError: As :func:`read_image`; or values that cannot be labels: fractions, negative or too large numbers.
     """
-    path = Path(path)
+    path = require_regular_file(path)
+    if volume_kind(path) is not None:
+        return _medical_mask(path, page)
     decoded = decode(path, page)
     image, notes = decoded.image, list(decoded.notes)
     palette: npt.NDArray[np.uint8] | None = None
@@ -302,6 +347,14 @@ def read_mask(path: str | Path, *, page: int = 0) -> Mask:
         pixels = _pixels(path, decoded, notes)
         values = pixels if pixels.ndim == 2 else _one_channel(pixels, decoded.lossy, notes)
     return Mask(_own(values), tuple(notes), palette, decoded.lossy)
+
+
+def _medical_mask(path: Path, page: int) -> Mask:
+    file = open_any(path, None, None, False, LABEL_KEYS)
+    notes = list(file.notes)
+    values = _slice(file, page, notes)
+    labels: Pixels = values if values.dtype in (np.uint8, np.uint16) else _whole_labels(path, values, notes)
+    return Mask(_own(labels if labels.ndim == 2 else _one_channel(labels, False, notes)), tuple(notes))
 
 
 def _see_through(image: Image.Image) -> bool:

@@ -26,7 +26,7 @@ class SeriesInfo:
     number: int
     """Place in the list, from 1: what ``series=`` of ``open_volume`` takes."""
     modality: str | None
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = field(repr=False)
     size: tuple[int, int]
     """Rows and columns of the first image."""
     uid: str = field(repr=False)
@@ -111,7 +111,7 @@ def _opened(
         source=DicomSlices(headers, frames, dtype),
         modality=first.modality,
         notes=(*notes, *arranged.notes),
-        pixel_spacing=spacing,
+        pixel_spacing=None if arranged.has_geometry else spacing,
     )
 
 

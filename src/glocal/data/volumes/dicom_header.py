@@ -7,7 +7,7 @@ import logging
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,7 +17,17 @@ from glocal.data.volumes._guards import require_plane, require_size, suspicion
 from glocal.errors import UserError, optional_import
 from glocal.files import require_regular_file
 
-__all__ = ["DICOM_SUFFIXES", "DicomHeader", "Frame", "NoImageError", "dicom", "is_dicom", "quietly", "read_header"]
+__all__ = [
+    "DICOM_SUFFIXES",
+    "DicomHeader",
+    "Frame",
+    "NoImageError",
+    "Window",
+    "dicom",
+    "is_dicom",
+    "quietly",
+    "read_header",
+]
 
 DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 """Endings, in lower case, of files that are taken for DICOM also without its 128-byte preamble."""
@@ -25,6 +35,7 @@ DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 Triple: TypeAlias = tuple[float, float, float]
 
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
+_FIRST_GROUPS = (b"\x08\0", b"\0\x08", b"\x02\0")
 _FEWEST_BYTES_A_FRAME = 8  # the item header of a compressed frame
 _TAGS = (
     *("SOPClassUID", "Modality", "SeriesInstanceUID", "SeriesDescription", "SeriesNumber", "InstanceNumber"),
@@ -36,12 +47,31 @@ _TAGS = (
     *("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence", "PresentationLUTShape"),
 )
 """All that is read of a header: no tag of the patient, the study, the institution or a date is among them."""
+_GROUPS = (
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelMeasuresSequence",
+    "PixelValueTransformationSequence",
+    "FrameVOILUTSequence",
+)
 
 _LOCK = threading.RLock()  # warnings and levels of loggers are global: one thread at a time
 
 
 class NoImageError(UserError):
     """A DICOM object without pixels: a report, an encapsulated PDF, a plan."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which real numbers are shown from black to white (VOI): PS3.3 C.11.2.1.2."""
+
+    center: float
+    width: float
+    function: str
+    """``"LINEAR"``, ``"LINEAR_EXACT"`` or ``"SIGMOID"``."""
+    of: int
+    """How many the file offers; the first is used."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +92,7 @@ class Frame:
     thickness: float | None
     slope: float = 1.0
     intercept: float = 0.0
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +136,8 @@ def dicom() -> Any:
 
 
 def is_dicom(path: Path, head: bytes) -> bool:
-    """Whether a file is DICOM: by its preamble, or by its name where it has none."""
-    return head[128:132] == b"DICM" or path.suffix.lower() in DICOM_SUFFIXES
+    """Whether a file is DICOM: by the mark after its preamble; or by its first tag and name where it has none."""
+    return head[128:132] == b"DICM" or (head[:2] in _FIRST_GROUPS and path.suffix.lower() in DICOM_SUFFIXES)
 
 
 @contextlib.contextmanager
@@ -225,27 +256,18 @@ def _frames(path: Path, dataset: Any, count: int, spacing: tuple[float, float] |
     shared = _first(dataset, "SharedFunctionalGroupsSequence")
     each = dataset.get("PerFrameFunctionalGroupsSequence")
     if each is None and shared is None:
-        instance = int(dataset.get("InstanceNumber") or 0)
-        frame = _frame(path, 0, instance, dataset, dataset, dataset, dataset, spacing)
+        one = _frame(path, 0, int(dataset.get("InstanceNumber") or 0), dict.fromkeys(_GROUPS, dataset), spacing)
         if count == 1:
-            return (frame,)
-        own = Frame(path, 0, 0, None, None, spacing, None, frame.slope, frame.intercept)
-        return tuple(Frame(**{**vars(own), "index": index, "instance": index}) for index in range(count))
+            return (one,)
+        placeless = replace(one, position=None, axes=None)
+        return tuple(replace(placeless, index=index, instance=index) for index in range(count))
     if each is not None and len(each) != count:
         raise UserError(f"{path}: {count} frames are promised and {len(each)} described; restore it from its source")
     frames = []
     for index in range(count):
         group = each[index] if each is not None else shared
-        position, axes, measures, values = (
-            _first(group, name) or _first(shared, name) or {}
-            for name in (
-                "PlanePositionSequence",
-                "PlaneOrientationSequence",
-                "PixelMeasuresSequence",
-                "PixelValueTransformationSequence",
-            )
-        )
-        frames.append(_frame(path, index, index, position, axes, measures, values, spacing))
+        parts = {name: _first(group, name) or _first(shared, name) or {} for name in _GROUPS}
+        frames.append(_frame(path, index, index, parts, spacing))
     return tuple(frames)
 
 
@@ -254,16 +276,9 @@ def _first(dataset: Any, name: str) -> Any:
     return sequence[0] if sequence else None
 
 
-def _frame(
-    path: Path,
-    index: int,
-    instance: int,
-    position: Any,
-    axes: Any,
-    measures: Any,
-    values: Any,
-    spacing: tuple[float, float] | None,
-) -> Frame:
+def _frame(path: Path, index: int, instance: int, parts: dict[str, Any], spacing: tuple[float, float] | None) -> Frame:
+    """A frame from the parts of its description, which for a classic file are all the header itself."""
+    position, axes, measures, values, voi = (parts[name] for name in _GROUPS)
     place = _numbers(position.get("ImagePositionPatient"), 3)
     along = _numbers(axes.get("ImageOrientationPatient"), 6)
     own = _numbers(measures.get("PixelSpacing"), 2)
@@ -279,7 +294,24 @@ def _frame(
         abs(float(thick)) if thick else None,
         1.0 if slope is None else float(slope),
         0.0 if intercept is None else float(intercept),
+        _window(voi),
     )
+
+
+def _window(voi: Any) -> Window | None:
+    centers, widths = (_listed(voi.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    function = str(voi.get("VOILUTFunction") or "LINEAR").upper()
+    if not centers or not widths or not np.isfinite([centers[0], widths[0]]).all():
+        return None
+    if widths[0] < (1 if function == "LINEAR" else 0) or widths[0] == 0:
+        return None
+    return Window(centers[0], widths[0], function, min(len(centers), len(widths)))
+
+
+def _listed(value: Any) -> list[float]:
+    if value is None or value == "":
+        return []
+    return [float(value)] if isinstance(value, int | float | str) else [float(number) for number in value]
 
 
 def _numbers(value: Any, count: int) -> list[float] | None:

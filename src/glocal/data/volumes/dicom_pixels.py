@@ -13,7 +13,16 @@ from glocal.data.volumes.dicom_header import DicomHeader, Frame, dicom, quietly
 from glocal.data.volumes.volume import Values
 from glocal.errors import UserError, optional_import
 
-__all__ = ["DicomSlices", "pixel_notes", "real_dtype", "real_frame", "stored_frame"]
+__all__ = [
+    "DicomSlices",
+    "colours",
+    "is_inverted",
+    "modality_values",
+    "pixel_notes",
+    "real_dtype",
+    "real_frame",
+    "stored_frame",
+]
 
 _KEEPS_UNITS = frozenset({"CT", "PT", "NM"})
 _LUTS = ("ModalityLUTSequence", "VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction")
@@ -52,24 +61,31 @@ def real_frame(header: DicomHeader, frame: Frame, dtype: np.dtype[Any]) -> Value
         UserError: It is damaged or truncated.
     """
     array, dataset = stored_frame(header, frame.index)
-    pixels = optional_import("pydicom.pixels", "dicom")
     if header.is_colour:
-        if header.photometric == "PALETTE COLOR":
-            with suspicion(header.path, "DICOM"), quietly():
-                array = np.asarray(pixels.apply_color_lut(array, dataset))[..., :3]
-        if array.dtype.itemsize > 1:  # a palette has entries of 16 bits as a rule
-            array = array >> (
-                8 * array.dtype.itemsize - 8 if header.photometric == "PALETTE COLOR" else header.bits - 8
-            )
-        return array.astype(np.uint8)
-    if is_inverted(header):
-        array = inverted(header, array)
+        return colours(header, array, dataset)
+    return modality_values(header, frame, inverted(header, array) if is_inverted(header) else array, dataset, dtype)
+
+
+def colours(header: DicomHeader, array: Values, dataset: Any) -> Values:
+    """``uint8`` RGB ``(H, W, 3)`` of a stored frame in colour."""
+    pixels = optional_import("pydicom.pixels", "dicom")
+    bits = header.bits
+    if header.photometric == "PALETTE COLOR":
+        with suspicion(header.path, "DICOM"), quietly():
+            array = np.asarray(pixels.apply_color_lut(array, dataset))[..., :3]
+        bits = 8 * array.dtype.itemsize  # its entries, of 16 bits as a rule, use their full range
+    return np.asarray(array >> max(bits - 8, 0)).astype(np.uint8)
+
+
+def modality_values(header: DicomHeader, frame: Frame, array: Values, dataset: Any, dtype: np.dtype[Any]) -> Values:
+    """Stored grey in real units: the modality LUT, or slope and intercept."""
     if header.has_lut:
+        pixels = optional_import("pydicom.pixels", "dicom")
         with suspicion(header.path, "DICOM"), quietly():
             return np.asarray(pixels.apply_modality_lut(array, dataset)).astype(dtype)
     if (frame.slope, frame.intercept) == (1.0, 0.0):
         return array.astype(dtype)
-    return (array.astype(np.float64) * frame.slope + frame.intercept).astype(dtype)
+    return np.asarray(array.astype(np.float64) * frame.slope + frame.intercept).astype(dtype)
 
 
 def inverted(header: DicomHeader, array: Values) -> Values:

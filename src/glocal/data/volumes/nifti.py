@@ -107,6 +107,9 @@ def _affine(path: Path, header: Any, notes: list[str]) -> Affine:
             notes.append("sform and qform disagree: sform used")
     elif int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         notes.append("neither sform nor qform: axes taken from the spacing alone")
+    if int(header["dim"][0]) < 3 and not affine[:3, 2].any():
+        notes.append("one slice without a thickness: 1 mm taken")
+        affine[2, 2] = 1.0
     unit, factor = _UNITS.get(int(header["xyzt_units"]) & 7, ("", 1.0))
     if unit:
         notes.append(f"positions in {unit} converted to mm")

@@ -17,10 +17,10 @@ from glocal.data.volumes.volume import VolumeFile
 from glocal.errors import UserError
 from glocal.files import require_regular_file
 
-__all__ = ["open_any", "open_volume"]
+__all__ = ["open_any", "open_volume", "volume_kind"]
 
 _HEAD = 544
-_HDF5_MAGIC, _NPY_MAGIC, _ZIP_MAGIC = b"\x89HDF\r\n\x1a\n", b"\x93NUMPY", b"PK\x03\x04"
+_MAGIC = {b"\x89HDF\r\n\x1a\n": "HDF5", b"\x93NUMPY": "NPY", b"PK\x03\x04": "NPZ"}
 
 
 def open_volume(
@@ -43,6 +43,28 @@ def open_volume(
     return open_any(Path(path), series, key, require_geometry, IMAGE_KEYS)
 
 
+def volume_kind(path: Path) -> str | None:
+    """What a regular file is, by its content, if :func:`open_volume` opens it and Pillow does not."""
+    try:
+        head = _head(path)
+    except UserError:
+        return None  # a gzip of something else
+    return _kind(path, head)
+
+
+def _kind(path: Path, head: bytes) -> str | None:
+    if is_nifti(head):
+        return "NIfTI"
+    if is_dicom(path, head):
+        return "DICOM"
+    if is_nrrd(head):
+        return "NRRD"
+    for magic, kind in _MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    return "MetaImage" if is_metaimage(path, head) else None
+
+
 def open_any(
     path: Path, series: str | None, key: str | None, require_geometry: bool, prefer: tuple[str, ...]
 ) -> VolumeFile:
@@ -57,22 +79,23 @@ def open_any(
         raise UserError(f"{path}: a series is chosen in a folder, and this is a file; leave --series out")
     path = require_regular_file(path)
     head = _head(path)
-    if is_nifti(head):
-        return open_nifti(path, require_geometry)
-    if is_dicom(path, head):
-        return open_dicom_file(path, require_geometry)
-    if is_nrrd(head):
-        return open_nrrd(path, require_geometry)
-    if head.startswith(_HDF5_MAGIC):
-        return open_hdf5(path, key, prefer)
-    if head.startswith(_NPY_MAGIC):
-        return open_npy(path)
-    if head.startswith(_ZIP_MAGIC):
-        return open_npz(path, key, prefer)
+    match _kind(path, head):
+        case "NIfTI":
+            return open_nifti(path, require_geometry)
+        case "DICOM":
+            return open_dicom_file(path, require_geometry)
+        case "NRRD":
+            return open_nrrd(path, require_geometry)
+        case "MetaImage":
+            return open_metaimage(path, require_geometry)
+        case "HDF5":
+            return open_hdf5(path, key, prefer)
+        case "NPY":
+            return open_npy(path)
+        case "NPZ":
+            return open_npz(path, key, prefer)
     if head.startswith(TIFF_MAGIC):
         return open_tiff(path)
-    if is_metaimage(path, head):
-        return open_metaimage(path, require_geometry)
     raise UserError(
         f"{path}: the content is not a volume of a known kind (NIfTI, MetaImage, NRRD, DICOM, TIFF, NPY, NPZ, HDF5); "
         "convert the file or remove it"

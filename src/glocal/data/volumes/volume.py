@@ -45,7 +45,7 @@ class VolumeFile:
     """The file, or the folder of a DICOM series."""
     kind: str
     """``"NIfTI"``, ``"MetaImage"``, ``"DICOM series"``, …"""
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = field(repr=False)
     """The files its slices are in; of a DICOM series in the order of the slices."""
     shape: tuple[int, int, int]
     """Slices, rows, columns (D, H, W)."""
@@ -63,7 +63,7 @@ class VolumeFile:
     notes: tuple[str, ...] = ()
     """What was done to read it; an ordinary file has none."""
     pixel_spacing: tuple[float, float] | None = None
-    """Of frames without a place in space (a cine): (y, x) in mm. Volumes have :attr:`spacing`."""
+    """Of frames without a place in space (a cine): (y, x) in mm. Others have :attr:`spacing`."""
     stored: VolumeFile | None = field(default=None, repr=False)
     """The file as its axes are stored, if :func:`~glocal.data.volumes.reorient` gave this one."""
     turn: Turn | None = None
