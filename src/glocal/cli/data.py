@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     from glocal.data.inspect import Finding, Inspection
     from glocal.data.splits import Splits
 
-__all__ = ["run"]
+__all__ = ["progress_bar", "run"]
 
 COMMANDS = {
     "download": "fetch a public data set from its makers, or say how to get it",
-    "inspect": "say what a folder of images holds and what is wrong with it",
+    "inspect": "say what a folder of images or volumes holds and what is wrong with it",
+    "prepare": "convert a data set as its makers distribute it, or to nnU-Net's format",
+    "mend": "write a copy of a data set in which the usual mistakes are mended",
     "splits": "make or show the train, val and test parts of a data set",
     "phantom": "draw ultrasound phantoms with exactly known masks and angle of progression",
 }
@@ -56,11 +58,16 @@ def run(arguments: list[str]) -> None:
 
         _data_download.run(rest)
         return
+    if command in ("prepare", "mend"):
+        from glocal.cli import _data_prepare
+
+        {"prepare": _data_prepare.prepare, "mend": _data_prepare.mend}[command](rest)
+        return
     {"inspect": _inspect, "splits": _splits, "phantom": _phantom}[command](rest)
 
 
 @contextlib.contextmanager
-def _progress(text: str) -> Iterator[Callable[[int, int], None]]:
+def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on stderr while there is something to wait for."""
     from rich.console import Console
     from rich.progress import Progress
@@ -96,7 +103,7 @@ def _inspect(arguments: list[str]) -> None:
     from glocal.data.contact_sheet import write_contact_sheet
     from glocal.data.inspect import inspect_dataset
 
-    with _progress("reading images and masks") as progress:
+    with progress_bar("reading images and masks") as progress:
         inspection = inspect_dataset(given.folder, given.splits, progress, given.task)
     if given.contact_sheet is not None:
         shown, _ = write_contact_sheet(inspection.dataset, given.contact_sheet, given.tiles)
@@ -209,7 +216,7 @@ def _splits(arguments: list[str]) -> None:
     from glocal.data import open_dataset, open_splits
 
     dataset = open_dataset(given.folder, given.task)
-    with _progress("reading masks") as progress:
+    with progress_bar("reading masks") as progress:
         dataset.scan(progress)
     path = given.output or given.folder / "splits.json"
     splits = open_splits(path, dataset, given.seed, given.fractions, given.folds, given.remake)
@@ -283,6 +290,6 @@ def _phantom(arguments: list[str]) -> None:
     from glocal.data.phantom import write_phantoms
 
     size = given.size if isinstance(given.size, int) else tuple(given.size)
-    with _progress("drawing phantoms") as progress:
+    with progress_bar("drawing phantoms") as progress:
         folder = write_phantoms(given.folder, given.count, given.seed, size, progress)
     print(f"{given.count} phantoms in {folder}: images, masks, cases.csv (geometry and angle of progression)")

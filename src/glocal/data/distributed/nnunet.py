@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from glocal.data._tree import Part
+from glocal.data._tree import VOLUME_SUFFIXES, Part
 from glocal.data.cases import Problem, Progress
 from glocal.data.distributed._files import Tree, by_stem, missing, stem_of
 from glocal.data.distributed.distribution import Content, Distribution, Kind, Step
 from glocal.data.distributed.picture import picture_step
-from glocal.data.distributed.volumes import SUFFIXES, VolumePair, volume_content
+from glocal.data.distributed.volumes import VolumePair, volume_content
 from glocal.data.encoding import Declared, infer_encoding, mask_facts
 from glocal.data.readers import IMAGE_SUFFIXES
 from glocal.errors import UserError, counted, nearest
@@ -66,7 +66,7 @@ class _Raw:
         self.chosen = self._chosen(channel)
 
     def _files(self, name: str) -> list[Path]:
-        return self.tree.within(self.folder / name, *SUFFIXES, *IMAGE_SUFFIXES)
+        return self.tree.within(self.folder / name, *VOLUME_SUFFIXES, *IMAGE_SUFFIXES)
 
     def _chosen(self, asked: str | None) -> int | None:
         """The channel to take; None while it is left open."""
@@ -92,7 +92,7 @@ class _Raw:
         if bare := self.tree.by_folder.get(self.folder / "imagesTs"):
             found.append(f"{counted(len(bare), 'test image')} in imagesTs")
         title = f"nnU-Net raw, version {self.version}{' (Medical Segmentation Decathlon)' * (self.version == 1)}"
-        readable = not self.pictures and len(self.channels) == 1
+        readable = not self.pictures  # of several channels the first is read
         kind: Kind = "pictures" if self.pictures else "volumes"
         root = self.tree.root
         return Distribution("nnunet", title, root, "segmentation", kind, readable, tuple(found), self._content)

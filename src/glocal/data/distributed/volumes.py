@@ -8,11 +8,13 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
+from glocal.data._names import foreground_names
 from glocal.data._pairs import pair_by_folder
 from glocal.data._table import find_table
-from glocal.data._tree import File, Part
+from glocal.data._tree import VOLUME_SUFFIXES, File, Part, list_files
+from glocal.data._volume_layout import volume_files
 from glocal.data.cases import Problem, Progress
-from glocal.data.distributed._files import Tree, stem_of
+from glocal.data.distributed._files import Tree
 from glocal.data.distributed._geometry import agreement, turned_onto
 from glocal.data.distributed.distribution import Array, Content, Distribution, Item, Step
 from glocal.data.encoding import Declared, Encoding, MaskFacts, infer_encoding, read_classes
@@ -22,10 +24,7 @@ from glocal.data.volumes._guards import suspicion
 from glocal.errors import UserError, counted, optional_import
 from glocal.files import require_regular_file
 
-__all__ = ["SUFFIXES", "VolumePair", "label_facts", "pairs_of", "read_pair", "recognise", "volume_content"]
-
-SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
-"""Endings of files that hold one volume."""
+__all__ = ["VolumePair", "label_facts", "pairs_of", "read_pair", "recognise", "volume_content"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class VolumePair:
 
 def recognise(tree: Tree) -> Distribution | None:
     """Recognise folders of volumes and of their masks."""
-    if not any(path.name.lower().endswith(SUFFIXES) for path in tree.files):
+    if not any(path.name.lower().endswith((*VOLUME_SUFFIXES, ".dcm")) for path in tree.files):
         return None
     pairs, problems, layout = pairs_of(tree)
     if not pairs:
@@ -59,11 +58,9 @@ def recognise(tree: Tree) -> Distribution | None:
 
 def pairs_of(tree: Tree) -> tuple[list[VolumePair], tuple[Problem, ...], str]:
     """Volumes of ``images/`` with their masks of ``masks/`` (and synonyms), those that lack one, where they are."""
-    files = [
-        File(tree.root / path, path.parts[:-1], stem_of(path))
-        for path in tree.files
-        if path.name.lower().endswith(SUFFIXES)
-    ]
+    files, _ = volume_files(list_files(tree.root))
+    if not files:
+        return [], (), ""
     common = PurePath(*_common([file.folders for file in files]))
     inner = [File(file.path, file.folders[len(common.parts) :], file.stem) for file in files]
     pairing = pair_by_folder(inner, keep=False, required=False)
@@ -119,9 +116,15 @@ def volume_content(
     if any(encoding.mapping.get(value, value) != value for value in values):
         plain = ", ".join(f"{value} -> {index}" for value, index in sorted(encoding.mapping.items()))
         said = [*said, f"mask values become class indices: {plain}"]
-    names = () if declared is None else declared.names
+    names = _known_names(pairs, encoding.classes) if declared is None else declared.names
     steps = [_step(pair, encoding) for pair in pairs]
     return Content(steps, len(steps), names, (*notes, *said), problems, channel=channel)
+
+
+def _known_names(pairs: Sequence[VolumePair], number: int) -> tuple[str, ...]:
+    """Names that the folder of a well-known set implies, or nothing."""
+    foreground = foreground_names(pairs[0].image.parent.as_posix(), number - 1)
+    return ("background", *foreground) if foreground else ()
 
 
 def _step(pair: VolumePair, encoding: Encoding) -> Step:
