@@ -20,7 +20,16 @@ from glocal.errors import UserError
 if TYPE_CHECKING:
     from glocal.data.volumes import LabelVolume, VolumeFile
 
-__all__ = ["UNUSABLE", "StoredVolume", "VolumeSet", "class_indices", "grid_problem", "label_facts", "slice_picture"]
+__all__ = [
+    "UNUSABLE",
+    "StoredVolume",
+    "VolumeSet",
+    "class_indices",
+    "grid_problem",
+    "label_facts",
+    "slice_picture",
+    "united_labels",
+]
 
 UNUSABLE = ("unreadable volume", "mask off its volume")
 """Kinds of problems of volumes that are left out though they have a mask."""
@@ -126,19 +135,33 @@ class VolumeSet:
         Raises:
             UserError: A mask cannot be read, has another size than its volume, or holds unknown values.
         """
-        return self._labels.get(id, lambda: self._united(id, encoding))
-
-    def _united(self, id: str, encoding: Encoding) -> NDArray[np.uint8]:
-        from glocal.data.volumes import read_labels
-
         stored = self.volumes[id]
-        united = np.zeros(stored.shape, np.uint8)
-        for path in stored.masks:
-            labels = read_labels(path, codes=self.orientation)
-            if labels.shape != stored.shape:
-                raise UserError(f"{path}: the mask has changed since the folder was opened; start again")
-            np.maximum(united, class_indices(labels, encoding), out=united)
-        return united
+        return self._labels.get(id, lambda: united_labels(stored, stored.shape, encoding, self.orientation))
+
+
+def united_labels(
+    stored: StoredVolume, shape: tuple[int, int, int], encoding: Encoding, codes: str | None = None
+) -> NDArray[np.uint8]:
+    """Class indices of all masks of a volume together, ``uint8 (D, H, W)``; the highest class holds.
+
+    Args:
+        stored: The volume.
+        shape: Of the result.
+        encoding: Meaning of the values.
+        codes: What the masks are turned to; default: they are left as they are stored.
+
+    Raises:
+        UserError: A mask cannot be read, is no longer of the size of its volume, or holds unknown values.
+    """
+    from glocal.data.volumes import read_labels
+
+    united = np.zeros(shape, np.uint8)
+    for path in stored.masks:
+        labels = read_labels(path, codes=codes)
+        if labels.shape != shape:
+            raise UserError(f"{path}: the mask has changed since the folder was opened; start again")
+        np.maximum(united, class_indices(labels, encoding), out=united)
+    return united
 
 
 def class_indices(labels: LabelVolume, encoding: Encoding) -> NDArray[np.uint8]:

@@ -50,6 +50,7 @@ class Preset:
         remarks: What a reader must know before comparing.
         resizing: How predictions are made for it. ``"scores"``: as ever, the image bilinear, the scores back, then the
             highest wins. ``"spline"``: the image by a cubic spline, the highest wins, that mask back to the nearest.
+        volumes: Whether it measures volumes ``(D, H, W)``, too.
     """
 
     name: str
@@ -59,3 +60,4 @@ class Preset:
     figures: Callable[[NDArray[np.int64], Mapping[str, FloatArray]], list[Figure]]
     remarks: tuple[str, ...] = ()
     resizing: Literal["scores", "spline"] = "scores"
+    volumes: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from glocal.data import Case, Dataset, Encoding, open_dataset
+from glocal.data.slices import UNUSABLE
 from glocal.errors import UserError, nearest
 from glocal.files import read_json, read_text, read_yaml
 from glocal.inference.base import read_model_record
@@ -40,7 +41,8 @@ class Plan:
     @property
     def grouped(self) -> bool:
         """Whether some cases of the data belong together."""
-        return len({case.group for case in self.dataset.cases}) < len(self.dataset.cases)
+        units = {case.volume or case.id for case in self.dataset.cases}
+        return len({case.group for case in self.dataset.cases}) < len(units)
 
 
 def evaluation_folder(
@@ -57,7 +59,9 @@ def evaluation_folder(
     facts = _data_facts(run, _manifest(run))
     foreign = False
     if data is not None:
-        foreign = open_dataset(data, task=read_model_record(run).task).fingerprint != facts["fingerprint"]
+        record = read_model_record(run)
+        there = open_dataset(data, task=record.task, orientation=record.preprocessing.orientation)
+        foreign = there.fingerprint != facts["fingerprint"]
     return _folder(run, split, preset, Path(data) if data is not None and foreign else None)
 
 
@@ -82,22 +86,25 @@ def open_plan(run: Path, split: str, data: str | Path | None, preset: str | None
     if split not in SPLITS:
         raise UserError(f"split {split!r} is unknown; use one of {', '.join(SPLITS)}.{nearest(split, SPLITS)}")
     manifest = _manifest(run)
-    facts, task = _data_facts(run, manifest), read_model_record(run).task
+    facts, record = _data_facts(run, manifest), read_model_record(run)
+    task, steps = record.task, record.preprocessing
     root = Path(facts["root"] if data is None else data)
     if data is None and not root.is_dir():
         raise UserError(f"{root}: the data of the run is not there any more; say where it is (--data DIR)")
     masks = _masks(run)
     encoding = None if facts["encoding"] is None else Encoding.from_json(facts["encoding"])
-    dataset = open_dataset(root, task=task, masks=masks)
-    notes = []
+    dataset = open_dataset(root, task=task, masks=masks, orientation=steps.orientation)
+    notes = [problem.message for problem in dataset.problems if problem.kind in UNUSABLE]
     same = dataset.fingerprint == facts["fingerprint"]
     if same and task == "segmentation":
-        dataset = open_dataset(root, task=task, masks=masks, encoding=encoding)
+        dataset = open_dataset(root, task=task, masks=masks, encoding=encoding, orientation=steps.orientation)
     if not same:
         notes.append(
             f"{root} is not the data the run was trained on, or was changed since (fingerprint {dataset.fingerprint}, "
             f"not {facts['fingerprint']})"
         )
+    if steps.intensity is not None and dataset.volumes is None:
+        notes.append("the run was trained on volumes, whose values it knows; pictures are taken over their full range")
     if split in ("train", "val"):
         what = "these cases were trained on" if split == "train" else "the best epoch was chosen on these cases"
         notes.append(f"{what}: the numbers are better than on new images")

@@ -6,19 +6,22 @@ import dataclasses
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from glocal.data import Dataset, open_dataset
+from glocal.data.readers import Picture
 from glocal.data.resize import image_at, label_at
 from glocal.errors import UserError, counted
 from glocal.evaluation import (
     ClassificationEvaluation,
     EvaluatedCase,
     Evaluation,
+    Preset,
     evaluate,
     get_classification_preset,
     get_policy,
@@ -31,7 +34,9 @@ from glocal.inference.class_scoring import evaluate_classifier
 from glocal.inference.classifier import Classifier
 from glocal.inference.prediction import Prediction
 from glocal.inference.predictor import Predictor, Tiling
+from glocal.inference.spline import spline_masks
 from glocal.inference.tta import TTA
+from glocal.inference.volume_scoring import predicted_volumes, require_for_volumes
 
 __all__ = ["SPLITS", "evaluate_run", "evaluation_folder"]
 
@@ -58,7 +63,8 @@ def evaluate_run(
 ) -> Evaluation | ClassificationEvaluation:
     """Predict the cases of a split, compare with the truth, and write the report.
 
-    Masks are compared at the size of their images, classes by name. What goes with masks alone (``policy``,
+    Masks are compared at the size of their images, classes by name; slices are joined to volumes, which are compared in
+    three dimensions. What goes with masks alone (``policy``,
     ``tolerance``, ``unit``, ``tiling``) is refused of a classifier.
 
     Args:
@@ -102,14 +108,15 @@ def evaluate_run(
         evaluation = evaluate_classifier(plan, predictor, preset, progress, **seen)
     else:
         measured: dict[str, Any] = {"policy": policy, "tolerance": tolerance, "unit": unit, "preset": preset}
-        resolution = get_preset(preset).resolution if preset is not None else None
+        published = get_preset(preset) if preset is not None else None
+        if plan.dataset.volumes is not None:
+            require_for_volumes(published)
         require_free(plan.folder, overwrite)
         predictor = Predictor.load(run, device=device, deploy=deploy)
         dataset, notes = _with_classes(plan, predictor)
         for note in notes:
             log.warning("%s", note)
-        predictions = predictor.predict_many([case.image for case in plan.cases], tiling=tiling, **seen)
-        cases = _evaluated(predictions, dataset, plan, resolution, progress)
+        cases = _compared(predictor, dataset, plan, published, tiling, seen, progress)
         evaluation = evaluate(cases, predictor.classes, **measured)
         evaluation = dataclasses.replace(evaluation, notes=(*notes, *evaluation.notes))
     evaluation = dataclasses.replace(evaluation, notes=(*plan.notes, *evaluation.notes))
@@ -134,7 +141,8 @@ def _with_classes(plan: Plan, predictor: Predictor) -> tuple[Dataset, list[str]]
     """
     dataset, number = plan.dataset, len(predictor.classes)
     if len(dataset.classes) != number and plan.encoding is not None:
-        dataset = open_dataset(dataset.root, task="segmentation", masks=plan.masks, encoding=plan.encoding)
+        axes = predictor.record.preprocessing.orientation
+        dataset = open_dataset(dataset.root, "segmentation", plan.masks, plan.encoding, axes)
         return dataset, [f"mask values of {dataset.root} are read as those of the training data"]
     if len(dataset.classes) != number:
         raise UserError(f"{dataset.root}: {len(dataset.classes)} classes, but the network knows {number}")
@@ -144,26 +152,57 @@ def _with_classes(plan: Plan, predictor: Predictor) -> tuple[Dataset, list[str]]
     return dataset, []
 
 
+def _compared(
+    predictor: Predictor,
+    dataset: Dataset,
+    plan: Plan,
+    preset: Preset | None,
+    tiling: Tiling,
+    seen: Mapping[str, Any],
+    progress: Progress | None,
+) -> Iterator[EvaluatedCase]:
+    """The cases with their predictions, one at a time: pictures or whole volumes."""
+    dataset.scan()
+    if dataset.volumes is not None:
+        options: dict[str, Any] = {"preset": preset, "tiling": tiling, "progress": progress, **seen}
+        return predicted_volumes(predictor, dataset, plan.cases, grouped=plan.grouped, **options)
+    size = preset.resolution if preset is not None else None
+    if preset is not None and preset.resizing == "spline":
+        masks = spline_masks(predictor, map(dataset.read_image, plan.cases), **seen)
+    else:
+        masks = _masks(predictor.predict_many([case.image for case in plan.cases], tiling=tiling, **seen), size)
+    return _evaluated(masks, dataset, plan, size, progress)
+
+
+def _masks(
+    predictions: Iterator[Prediction], resolution: tuple[int, int] | None
+) -> Iterator[tuple[Picture, NDArray[np.uint8]]]:
+    """Pictures and their masks, at their own size or at ``resolution``."""
+    notes: Counter[str] = Counter()
+    for prediction in predictions:
+        notes.update(prediction.notes)
+        yield prediction.picture, prediction.mask_at(resolution or prediction.size)
+    for note, count in notes.most_common():
+        log.info("%s: %s", counted(count, "image"), note)
+
+
 def _evaluated(
-    predictions: Iterator[Prediction],
+    masks: Iterable[tuple[Picture, NDArray[np.uint8]]],
     dataset: Dataset,
     plan: Plan,
     resolution: tuple[int, int] | None,
     progress: Progress | None,
 ) -> Iterator[EvaluatedCase]:
-    """The cases with their predictions, one at a time, at their own size or at ``resolution``."""
-    dataset.scan()
+    """The pictures with their masks beside the truth."""
     truths = ahead(dataset.read_label, plan.cases, workers=1, depth=2)
-    notes: Counter[str] = Counter()
-    for done, (case, prediction, truth) in enumerate(zip(plan.cases, predictions, truths, strict=True), 1):
-        notes.update(prediction.notes)
-        size = resolution or prediction.size
-        image = prediction.picture.pixels
+    for done, (case, (picture, mask), truth) in enumerate(zip(plan.cases, masks, truths, strict=True), 1):
+        size = resolution or picture.size
+        image: NDArray[Any] = picture.pixels
         if resolution is not None:
-            image = np.moveaxis(image_at(prediction.picture, resolution, prediction.picture.channels), 0, 2)
+            image = np.moveaxis(image_at(picture, resolution, picture.channels), 0, 2)
         yield EvaluatedCase(
             case.id,
-            prediction=prediction.mask_at(size),
+            prediction=mask,
             truth=label_at(truth, size),
             group=case.group if plan.grouped else None,
             spacing=scaled_spacing(case.spacing, truth.shape, size),
@@ -171,8 +210,6 @@ def _evaluated(
         )
         if progress is not None:
             progress(done, len(plan.cases))
-    for note, count in notes.most_common():
-        log.info("%s: %s", counted(count, "image"), note)
 
 
 def scaled_spacing(
