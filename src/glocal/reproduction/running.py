@@ -10,7 +10,9 @@ from typing import Any, Literal, TypeAlias
 
 from glocal.benchmark import CellResult, Plan, Variant, make_plan, run_plan
 from glocal.data import Dataset, open_dataset
-from glocal.errors import UserError, lookup
+from glocal.data.distributed import recognise
+from glocal.data.prepare import prepare
+from glocal.errors import UserError, counted, lookup
 from glocal.files import read_json, write_json
 from glocal.inference import evaluate_run
 from glocal.reproduction.splitting import split_for
@@ -75,7 +77,8 @@ def plan_reproduction(
 
     Args:
         table: Of :func:`~glocal.reproduction.papers.find_table`.
-        data: The data set, as its makers distribute it where :func:`glocal.data.open_dataset` reads that, or prepared.
+        data: The data set as its makers distribute it, or prepared. What :func:`glocal.data.open_dataset` does not read
+            is converted into ``folder/data``.
         folder: Of the reproduction; the splits are written there.
         models: Labels of the table or registered names. Default: all rows that Glocal has.
         seeds: One training of each network for each. Default: as many as the publication's ± suggests.
@@ -86,6 +89,7 @@ def plan_reproduction(
         UserError: The data are of another kind than the table's, or as :func:`glocal.benchmark.make_plan`.
     """
     rows = _rows(table, models)
+    data = readable(data, Path(folder) / "data")
     plans = {}
     for name in protocols:
         protocol = lookup("no protocol {}", name, {key: table.protocol(key) for key in PROTOCOLS})
@@ -102,6 +106,25 @@ def plan_reproduction(
             splits=path,
         )
     return plans
+
+
+def readable(data: str | Path, converted: Path) -> Path:
+    """The data as they are, or where they have to be converted first, the folder ``converted`` with them.
+
+    Raises:
+        UserError: As :func:`glocal.data.prepare.prepare`, or cases could not be converted.
+    """
+    found = recognise(data)
+    if found is None or found.readable:
+        return Path(data)
+    log.info("%s: %s, converted to %s", data, found.title, converted)
+    done = prepare(data, converted)
+    if done.left_out:
+        raise UserError(
+            f"{data}: {counted(len(done.left_out), 'case')} cannot be converted ({done.left_out[0]}); mend or remove "
+            "them, so that the table is of the whole data set"
+        )
+    return done.folder
 
 
 def _rows(table: PaperTable, models: Sequence[str] | None) -> list[Row]:
@@ -159,7 +182,7 @@ def reproduce(
         log.info("%s by the %s protocol: %d trainings", table.name, name, len(plan.cells))
         cells = run_plan(plan, folder / name, **running)
         done[name] = Done(plan, tuple(cells), dict(_summaries(table.protocol(name), cells)))
-    result = Reproduction(table, folder, Path(data), dict(settings or {}), done)
+    result = Reproduction(table, folder, next(iter(plans.values())).data, dict(settings or {}), done)
     write_page(result)
     return result
 
