@@ -1,4 +1,4 @@
-"""``glocal data``: inspect a folder of images, make splits, draw phantoms."""
+"""``glocal data``: the commands about data sets; here splits and phantoms."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
@@ -14,14 +13,12 @@ from glocal.cli._parser import Parser
 from glocal.errors import UserError, counted, nearest
 
 if TYPE_CHECKING:
-    from rich.console import Console
     from rich.table import Table
 
     from glocal.data.cases import Dataset
-    from glocal.data.inspect import Finding, Inspection
     from glocal.data.splits import Splits
 
-__all__ = ["progress_bar", "run"]
+__all__ = ["TASK_HELP", "Task", "progress_bar", "run"]
 
 COMMANDS = {
     "download": "fetch a public data set from its makers, or say how to get it",
@@ -32,16 +29,11 @@ COMMANDS = {
     "phantom": "draw ultrasound phantoms with exactly known masks and angle of progression",
 }
 
-SHOWN = 5
-"""Findings of one kind, and files of one finding, that are printed; --json lists all."""
-
 _SPLITS_WIDTH = 70
 """Titles of classes that fit beside each other in a terminal, in characters."""
 
 Task: TypeAlias = Literal["segmentation", "classification"]
 TASK_HELP = "segmentation or classification, where both are possible; default: segmentation where there are masks"
-
-COLOURS = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 def run(arguments: list[str]) -> None:
@@ -53,17 +45,24 @@ def run(arguments: list[str]) -> None:
     command, *rest = arguments
     if command not in COMMANDS:
         raise UserError(f"no command 'data {command}'.{nearest(command, COMMANDS)} `glocal data --help` lists them")
-    if command == "download":
+    _command(command)(rest)
+
+
+def _command(name: str) -> Callable[[list[str]], None]:
+    """The function of a command; those in modules of their own are imported when they run."""
+    if name == "download":
         from glocal.cli import _data_download
 
-        _data_download.run(rest)
-        return
-    if command in ("prepare", "mend"):
+        return _data_download.run
+    if name == "inspect":
+        from glocal.cli import _data_inspect
+
+        return _data_inspect.run
+    if name in ("prepare", "mend"):
         from glocal.cli import _data_prepare
 
-        {"prepare": _data_prepare.prepare, "mend": _data_prepare.mend}[command](rest)
-        return
-    {"inspect": _inspect, "splits": _splits, "phantom": _phantom}[command](rest)
+        return _data_prepare.prepare if name == "prepare" else _data_prepare.mend
+    return {"splits": _splits, "phantom": _phantom}[name]
 
 
 @contextlib.contextmanager
@@ -76,118 +75,6 @@ def progress_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(text, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _inspect(arguments: list[str]) -> None:
-    parser = Parser(
-        "data inspect",
-        "Say what a folder of images holds (layout, classes, sizes, groups) and everything suspicious about it, with a "
-        "cure. Every file is read; nothing is changed. Exit code 0 if there is at least one usable case, whatever else "
-        "was found; 2 if nothing was recognised or nothing can be used.",
-        """
-        glocal data inspect polyps
-        glocal data inspect polyps --contact_sheet polyps.png     # then look at it
-        glocal data inspect breast --task classification          # masks, and classes in cases.csv
-        glocal data inspect polyps --json | jq '.findings[] | select(.severity == "error")'
-        glocal data inspect -- -odd-name                          # a name that begins with a dash
-        """,
-    )
-    parser.add_argument("folder", type=Path, metavar="DIR", help="the data set")
-    parser.add_argument("--task", type=Task | None, help=TASK_HELP)
-    parser.add_argument("--splits", type=Path, help="check this splits.json, too; default: the one in DIR, if any")
-    parser.add_argument("--contact_sheet", type=Path, help="write images with their masks drawn in to this PNG or JPEG")
-    parser.add_argument("--tiles", type=int, default=24, help="most images on the contact sheet")
-    parser.add_argument("--json", action="store_true", help="print everything as JSON")
-    given = parser.parse_args(arguments)
-
-    from glocal.data.contact_sheet import write_contact_sheet
-    from glocal.data.inspect import inspect_dataset
-
-    with progress_bar("reading images and masks") as progress:
-        inspection = inspect_dataset(given.folder, given.splits, progress, given.task)
-    if given.contact_sheet is not None:
-        shown, _ = write_contact_sheet(inspection.dataset, given.contact_sheet, given.tiles)
-    if given.json:
-        print(json.dumps(inspection.to_json(), indent=2, ensure_ascii=False))
-    else:
-        _print_inspection(inspection)
-        if given.contact_sheet is not None:
-            print(f"\ncontact sheet of {counted(shown, 'case')}: {given.contact_sheet}")
-    if not inspection.usable:
-        raise UserError(f"{given.folder}: none of its {inspection.cases} cases can be used; mend the errors found")
-
-
-def _print_inspection(inspection: Inspection) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-
-    console = Console(highlight=False, emoji=False)
-    task = "multi-label classification" if inspection.multi_label else inspection.task
-    console.print(f"[bold]{escape(str(inspection.root))}[/bold]: {task}, {escape(inspection.layout)}")
-    for note in inspection.notes:
-        console.print(f"  {escape(note)}")
-    console.print(_facts_table(inspection))
-    if inspection.classes:
-        console.print(_class_table(inspection))
-    _print_findings(console, inspection.findings)
-
-
-def _facts_table(inspection: Inspection) -> Table:
-    from rich.table import Table
-
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    usable = "all usable" if inspection.usable == inspection.cases else f"{inspection.usable} usable"
-    table.add_row("cases", f"{inspection.cases} ({usable})")
-    if inspection.masks:
-        table.add_row("masks", str(inspection.masks))
-    table.add_row("groups", str(inspection.groups))
-    sizes = [f"{width}x{height} ({count})" for (height, width), count in list(inspection.sizes.items())[:3]]
-    more = len(inspection.sizes) - len(sizes)
-    table.add_row("sizes", ", ".join(sizes) + (f" and {more} more" if more else ""))
-    table.add_row("kinds", "; ".join(f"{kind} ({count})" for kind, count in inspection.kinds.items()))
-    if inspection.intensity is not None:
-        low, mean, high = inspection.intensity
-        table.add_row("intensity", f"{low:.3f} to {high:.3f}, mean {mean:.3f}, of the full range")
-    return table
-
-
-def _class_table(inspection: Inspection) -> Table:
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table("class", "name", header_style="bold")
-    table.add_column("cases", justify="right")
-    if inspection.task == "segmentation":
-        table.add_column("pixels", justify="right")
-    table.add_column("share", justify="right")
-    for count in inspection.classes:
-        pixels = [] if count.pixels is None else [f"{count.pixels:,}"]
-        table.add_row(str(count.index), escape(count.name), str(count.cases), *pixels, f"{count.share:.3%}")
-    return table
-
-
-def _print_findings(console: Console, findings: tuple[Finding, ...]) -> None:
-    from rich.markup import escape
-    from rich.table import Table
-
-    if not findings:
-        console.print("\nnothing suspicious found")
-        return
-    totals = {severity: sum(finding.severity == severity for finding in findings) for severity in COLOURS}
-    counts = [f"{count} {severity}{'s' * (count != 1)}" for severity, count in totals.items() if count]
-    console.print(f"\n{', '.join(counts)}:")
-    table = Table.grid(padding=(0, 2, 0, 0))
-    for (severity, kind), of_one_kind in groupby(findings, lambda finding: (finding.severity, finding.kind)):
-        rows = list(of_one_kind)
-        label = f"[{COLOURS[severity]}]{severity}[/]"
-        for finding in rows[:SHOWN]:
-            more = len(finding.files) - SHOWN
-            files = ", ".join(finding.files[:SHOWN]) + (f" and {more} more" if more > 0 else "")
-            lines = [f"{escape(kind)}: {escape(finding.message)}", f"[green]cure:[/] {escape(finding.cure)}"]
-            table.add_row(label, "\n".join([lines[0], f"[dim]{escape(files)}[/]", lines[1]] if files else lines))
-        if len(rows) > SHOWN:
-            table.add_row(label, f"{escape(kind)}: {len(rows) - SHOWN} more (--json lists all)")
-    console.print(table)
 
 
 def _splits(arguments: list[str]) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 import numpy as np
 
-from glocal.data._names import foreground_names
+from glocal.data._names import foreground_names, group_rule, patient_folder
 from glocal.data._pairs import pair_by_folder
 from glocal.data._table import find_table
 from glocal.data._tree import VOLUME_SUFFIXES, File, Part, list_files
@@ -24,7 +24,7 @@ from glocal.data.volumes._guards import suspicion
 from glocal.errors import UserError, counted, optional_import
 from glocal.files import require_regular_file
 
-__all__ = ["VolumePair", "label_facts", "pairs_of", "read_pair", "recognise", "volume_content"]
+__all__ = ["VolumePair", "known_names", "label_facts", "pairs_of", "read_pair", "recognise", "volume_content"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def recognise(tree: Tree) -> Distribution | None:
     """Recognise folders of volumes and of their masks."""
     if not any(path.name.lower().endswith((*VOLUME_SUFFIXES, ".dcm")) for path in tree.files):
         return None
-    pairs, problems, layout = pairs_of(tree)
+    pairs, problems, layout = pairs_of(tree.root)
     if not pairs:
         return None
     found = (f"{counted(len(pairs), 'volume')} with masks", layout)
@@ -56,9 +56,9 @@ def recognise(tree: Tree) -> Distribution | None:
     return Distribution("volumes", "a folder of volumes", tree.root, "segmentation", "volumes", True, found, content)
 
 
-def pairs_of(tree: Tree) -> tuple[list[VolumePair], tuple[Problem, ...], str]:
+def pairs_of(root: Path) -> tuple[list[VolumePair], tuple[Problem, ...], str]:
     """Volumes of ``images/`` with their masks of ``masks/`` (and synonyms), those that lack one, where they are."""
-    files, _ = volume_files(list_files(tree.root))
+    files, _ = volume_files(list_files(root))
     if not files:
         return [], (), ""
     common = PurePath(*_common([file.folders for file in files]))
@@ -66,14 +66,17 @@ def pairs_of(tree: Tree) -> tuple[list[VolumePair], tuple[Problem, ...], str]:
     pairing = pair_by_folder(inner, keep=False, required=False)
     if pairing is None:
         return [], (), ""
-    table, _ = find_table(tree.root, tree.root / common, labels=False)
+    table, _ = find_table(root, root / common, labels=False)
     pairs = []
     for pair in pairing.pairs:
         stem = pair.image.stem
         row = table.find(pair.image.path, (stem, pair.image.path.name), None) if table else None
         split = pair.place.split or (row.split if row else None)
-        group = row.group if row else None
+        patient = next((name for folder in pair.place.rest if (name := patient_folder(folder))), None)
+        group = (row.group if row else None) or patient
         pairs.append(VolumePair("/".join((*pair.place.rest, stem)), pair.image.path, pair.masks[0].path, group, split))
+    if rule := group_rule([pair.id for pair in pairs]) if not any(pair.group for pair in pairs) else None:
+        pairs = [replace(pair, group=group) for pair, group in zip(pairs, rule[1], strict=True)]
     return pairs, tuple(pairing.problems), pairing.layout
 
 
@@ -116,14 +119,14 @@ def volume_content(
     if any(encoding.mapping.get(value, value) != value for value in values):
         plain = ", ".join(f"{value} -> {index}" for value, index in sorted(encoding.mapping.items()))
         said = [*said, f"mask values become class indices: {plain}"]
-    names = _known_names(pairs, encoding.classes) if declared is None else declared.names
+    names = known_names(pairs[0], encoding.classes) if declared is None else declared.names
     steps = [_step(pair, encoding) for pair in pairs]
     return Content(steps, len(steps), names, (*notes, *said), problems, channel=channel)
 
 
-def _known_names(pairs: Sequence[VolumePair], number: int) -> tuple[str, ...]:
-    """Names that the folder of a well-known set implies, or nothing."""
-    foreground = foreground_names(pairs[0].image.parent.as_posix(), number - 1)
+def known_names(pair: VolumePair, number: int) -> tuple[str, ...]:
+    """Names of ``number`` classes that the folder of a well-known set implies, or nothing."""
+    foreground = foreground_names(pair.image.parent.as_posix(), number - 1)
     return ("background", *foreground) if foreground else ()
 
 
