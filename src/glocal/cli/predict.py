@@ -10,6 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from glocal.cli._parser import Parser
+from glocal.cli._predict_volumes import (
+    add_volume_options,
+    print_volumes,
+    refuse_volume_options,
+    segment_volumes,
+    volume_facts,
+)
 from glocal.errors import UserError, counted
 
 if TYPE_CHECKING:
@@ -22,6 +29,9 @@ glocal predict runs/polyps image.jpg --output masks
 glocal predict runs/polyps images/ more/*.png --output masks --overlay
 glocal predict runs/polyps/model slide.tif --output masks --tiling always
 glocal predict runs/polyps images/ --output masks --tta --probabilities --json
+glocal predict runs/organs scan.nii.gz --output organs.nii.gz   # a volume, slice by slice
+glocal predict runs/organs dicom/ --output seg.dcm              # a DICOM series, as DICOM SEG
+glocal predict runs/organs patients/ --output masks --series all --format seg
 glocal predict runs/lesions images/ --output lesions.csv        # a classifier
 glocal predict runs/polyps --output masks -- -odd-name.png
 """
@@ -45,22 +55,38 @@ def _parser() -> Parser:
     parser = Parser(
         "predict",
         "Segment or classify images with a trained run. Of a segmentation, the mask of x.jpg is OUT/x.png, an "
-        "indexed PNG of the size of the upright image: a pixel holds its class. A classifier writes a table, OUT.csv: "
-        "image, prediction, probability, and the probability of each class. Folders are searched with their "
-        "sub-folders, which are kept.",
+        "indexed PNG of the size of the upright image: a pixel holds its class. That of a volume is a NIfTI (or "
+        "MetaImage, or DICOM segmentation) in the geometry of its file, and OUT/volumes.csv says how large every "
+        "class is. A classifier writes a table, OUT.csv: image, prediction, probability, and the probability of each "
+        "class. Folders are searched with their sub-folders, which are kept; one that holds DICOM files is a series.",
         EXAMPLES,
     )
     parser.add_argument("run", type=str, metavar="RUN", help="run folder, or model folder")
-    parser.add_argument("inputs", type=str, nargs="+", metavar="INPUT", help="image files, and folders of them")
+    parser.add_argument("inputs", type=str, nargs="+", metavar="INPUT", help="images, volumes, DICOM; and folders")
     parser.add_argument(
-        "--output", type=str, required=True, metavar="OUT", help="folder for the masks; of a classifier: a .csv file"
+        "--output",
+        type=str,
+        required=True,
+        metavar="OUT",
+        help="folder for the masks; of one volume also a file (.nii.gz, .mha, .dcm); of a classifier: a .csv file",
     )
-    parser.add_argument("--overlay", action="store_true", help="also draw the masks on the images, in OUT/overlays")
+    parser.add_argument(
+        "--overlay",
+        action="store_true",
+        help="also draw the masks on the images, in OUT/overlays (of a volume its middle slice)",
+    )
     parser.add_argument(
         "--probabilities",
         action="store_true",
-        help="also write class probabilities (float16 .npz), in OUT/probabilities",
+        help="also write class probabilities (float16 .npz; of volumes .npy), in OUT/probabilities",
     )
+    parser.add_argument(
+        "--postprocess",
+        type=Literal["model", "none"],
+        default="model",
+        help="what is mended in masks at the end: what the model has chosen on validation, or nothing",
+    )
+    add_volume_options(parser)
     parser.add_argument("--tta", action="store_true", help="average over the flips that training had: slower, steadier")
     parser.add_argument(
         "--tta_views",
@@ -76,8 +102,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--threads", type=int, help="threads on a CPU")
-    parser.add_argument("--batch_size", type=int, help="images the network sees at once (1 on a CPU, else 8)")
+    parser.add_argument("--batch_size", type=int, help="images or slices at once (1 on a CPU, else 8)")
     parser.add_argument("--overwrite", action="store_true", help="replace masks or the table that are there")
+    parser.add_argument("--skip_existing", action="store_true", help="leave out images that have a mask already")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON, alone on stdout")
     return parser
 
@@ -99,34 +126,40 @@ def run(arguments: list[str]) -> None:
 
 
 def _segment(predictor: Predictor, given: Any) -> None:
-    from glocal.inference import plan_files, predict_files
+    from glocal.inference import predict_files
+    from glocal.inference.postprocessing import Postprocessing
+    from glocal.inference.volumes import plan_masks
 
-    jobs = plan_files(
+    if given.overwrite and given.skip_existing:
+        raise UserError("--overwrite and --skip_existing contradict each other; leave one of them out")
+    if given.postprocess == "none":
+        predictor.postprocessing = Postprocessing()
+    pictures, volumes = plan_masks(
         given.inputs,
         given.output,
-        overlay=given.overlay,
-        probabilities=given.probabilities,
+        **{name: given[name] for name in ("format", "overlay", "probabilities", "series", "key")},
         overwrite=given.overwrite,
+        skip_existing=given.skip_existing,
     )
+    seen = {"tta": given.tta_views or given.tta, "tiling": given.tiling, "batch_size": given.batch_size}
     start = time.perf_counter()
-    results = predict_files(
-        predictor,
-        jobs,
-        tta=given.tta_views or given.tta,
-        tiling=given.tiling,
-        batch_size=given.batch_size,
-    )
-    done = list(told(results, len(jobs)))
+    done = list(told(predict_files(predictor, pictures, **seen), len(pictures)))
+    of_volumes = segment_volumes(predictor, volumes, given, seen) if volumes else []
     seconds = time.perf_counter() - start
+    good = [result for result in done if result.error is None]
     if given.json:
-        _print_json([_mask_facts(result, predictor.classes) for result in done])
+        facts = [_mask_facts(result, predictor.classes) for result in done]
+        _print_json([*facts, *(volume_facts(result, predictor.classes) for result in of_volumes)])
     else:
-        good = [result for result in done if result.error is None]
         _print_notes(result.notes for result in good)
-        if good:
-            print(f"{counted(len(good), 'mask')} in {given.output} ({_times(seconds, predictor.network_seconds)})")
+        print_volumes(of_volumes, predictor.classes)
+        whole = len(good) + sum(result.error is None for result in of_volumes)
+        if not done and not of_volumes:
+            print(f"every image has its mask in {given.output} already")
+        if whole:
+            print(f"{counted(whole, 'mask')} in {given.output} ({_times(seconds, predictor.network_seconds)})")
             print("values: " + ", ".join(f"{index} {name}" for index, name in enumerate(predictor.classes)))
-    refuse_bad(done, "mask", given.output)
+    refuse_bad([*done, *of_volumes], "mask", given.output)
 
 
 def _classify(classifier: Classifier, given: Any) -> None:
@@ -137,6 +170,7 @@ def _classify(classifier: Classifier, given: Any) -> None:
     for name, cure in (("overlay", "`glocal explain` draws maps"), ("probabilities", "the table has them")):
         if given[name]:
             raise UserError(f"--{name} goes with a segmentation, and {given.run} is a classifier: {cure}")
+    refuse_volume_options(given, _parser().get_defaults())
     images = plan_table(given.inputs, given.output, overwrite=given.overwrite)
     start = time.perf_counter()
     results = classify_files(
