@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from glocal.evaluation import ClassificationEvaluation, Evaluation
 
-__all__ = ["print_evaluation"]
+__all__ = ["plain_table", "print_evaluation"]
 
 _SHOWN = ("dice", "iou", "hd95", "assd", "nsd")
 _MOST_ROWS = 20
@@ -36,7 +36,7 @@ def print_evaluation(evaluation: Evaluation | ClassificationEvaluation) -> None:
         console.print(f"as published: {published['source']}", markup=False, highlight=False)
         figures = published["figures"]
         rows = [[figure["name"], f"{_number(figure['value'], 4)} {figure['unit']}".rstrip()] for figure in figures]
-        console.print(_table(["metric", "value"], rows))
+        console.print(plain_table(["metric", "value"], rows))
     for note in evaluation.summary["notes"]:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
 
@@ -55,14 +55,14 @@ def _print_masks(console: Console, evaluation: Evaluation) -> None:
             numbers = [_number(value, digits) for value in (facts["mean"], *facts["ci"], facts["median"])]
             rows.append([metric.label + at, *numbers, str(facts["n"])])
     percent = f"{100 * settings.confidence:g} %"
-    console.print(_table(["foreground", "mean", f"{percent} from", "to", "median", "cases"], rows))
+    console.print(plain_table(["foreground", "mean", f"{percent} from", "to", "median", "cases"], rows))
     classes = list(summary["per_class"].items())[1:]
     if len(classes) > 1:
         parts = [
             (name, [facts["metrics"][metric]["mean"] for metric in ("dice", "iou", "hd95")]) for name, facts in classes
         ]
         rows = [[name, _number(dice, 3), _number(iou, 3), _number(hd95, 2)] for name, (dice, iou, hd95) in parts]
-        console.print(_table(["class", "Dice", "IoU", "HD95"], rows))
+        console.print(plain_table(["class", "Dice", "IoU", "HD95"], rows))
 
 
 def _print_classes(console: Console, evaluation: ClassificationEvaluation) -> None:
@@ -79,13 +79,13 @@ def _print_classes(console: Console, evaluation: ClassificationEvaluation) -> No
             if shown is None or name in shown
         ]
         title = "all cases" if block == "overall" else "mean over classes"
-        console.print(_table([title, "value", f"{percent} from", "to"], rows))
+        console.print(plain_table([title, "value", f"{percent} from", "to"], rows))
     names = ("precision", "recall", "f1", "auroc")
     rows = [
         [name, str(facts["n_truth"]), *(_number(facts["metrics"][metric]["value"], 3) for metric in names)]
         for name, facts in list(summary["per_class"].items())[:_MOST_ROWS]
     ]
-    console.print(_table(["class", "cases", *(SCORES[name].label for name in names)], rows))
+    console.print(plain_table(["class", "cases", *(SCORES[name].label for name in names)], rows))
     more = len(summary["per_class"]) - len(rows)
     if more:
         console.print(f"of {more} more see the report")
@@ -100,7 +100,7 @@ def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     """The first column is text, the others are numbers."""
     from rich.table import Table
     from rich.text import Text
