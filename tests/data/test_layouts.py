@@ -439,8 +439,8 @@ def test_what_holds_no_images(tmp_path: Path) -> None:
     (tmp_path / "data.tar.gz").write_bytes(b"x")
     refused(tmp_path, "unpack it first")
     (tmp_path / "a.nii.gz").write_bytes(b"x")
-    (tmp_path / "b.dcm").write_bytes(b"x")
-    refused(tmp_path, r"volumes or arrays \(1 \.dcm, 1 \.nii\.gz\)")
+    (tmp_path / "b.mha").write_bytes(b"x")
+    refused(tmp_path, r"volumes or arrays \(1 \.mha, 1 \.nii\.gz\)")
 
 
 def test_what_has_neither_masks_nor_classes(tmp_path: Path) -> None:
@@ -603,4 +603,4 @@ def test_real_pixel_sizes() -> None:
 
 
 def test_volumes_without_masks_are_named_as_such() -> None:
-    refused(real("dicom"), "volumes or arrays")
+    refused(real("dicom"), "no masks")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from glocal.data.readers import IMAGE_SUFFIXES
+from glocal.data.volumes.dicom_header import DICOM_SUFFIXES, begins_one_series
 from glocal.errors import UserError
 
 __all__ = [
@@ -28,12 +29,11 @@ __all__ = [
 Part: TypeAlias = Literal["train", "val", "test"]
 
 _VOLUMES = (
-    *(".nii.gz", ".nii", ".dcm", ".dicom", ".mha", ".mhd", ".nrrd", ".nhdr"),
+    *(".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".nhdr"),
     *(".npz", ".npy", ".h5", ".hdf5", ".mat"),
 )
 VOLUME_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd")
 """Endings, in lower case, of files that hold one volume each."""
-_DICOM = (".dcm", ".dicom")
 _ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".rar", ".7z")
 _CLUTTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})
 _DEEPEST = 12
@@ -91,6 +91,8 @@ class Listing:
     volume_files: list[File] = field(default_factory=list)
     """Files that hold a volume each, and folders that hold a DICOM series."""
     series: set[Path] = field(default_factory=set)
+    pictures: set[Path] = field(default_factory=set)
+    """Folders whose DICOM files are pictures."""
     """The folders among them."""
     archives: list[Path] = field(default_factory=list)
     other: list[Path] = field(default_factory=list)
@@ -143,6 +145,9 @@ def _list(folder: Path, folders: tuple[str, ...], listing: Listing, seen: set[st
         path, name = folder / entry.name, entry.name.lower()
         if name.startswith(".") or name in _CLUTTER:
             listing.hidden += 1
+        elif path.suffix.lower() in DICOM_SUFFIXES and _is_series(folder, folders, listing):
+            listing.volumes[path.suffix.lower()] += 1
+            _add_volume(path, folders, path.suffix.lower(), listing)
         elif path.suffix.lower() in IMAGE_SUFFIXES:  # also a folder or a pipe: reading it says what is wrong
             listing.files.append(File(path, folders, _printable(path.stem)))
         elif _is_folder(entry):
@@ -160,9 +165,26 @@ def _add_volume(path: Path, folders: tuple[str, ...], suffix: str, listing: List
     """Take a file for a volume, or the folder of a DICOM file for a series, once."""
     if suffix in VOLUME_SUFFIXES:
         listing.volume_files.append(File(path, folders, _printable(path.name[: -len(suffix)])))
-    elif suffix in _DICOM and folders and path.parent not in listing.series:
+    elif suffix in DICOM_SUFFIXES and path.parent not in listing.series:
         listing.series.add(path.parent)
         listing.volume_files.append(File(path.parent, folders[:-1], folders[-1]))
+
+
+def _is_series(folder: Path, folders: tuple[str, ...], listing: Listing) -> bool:
+    """Whether DICOM files there are slices, not pictures.
+
+    They are in a folder of their own below ``images/``, and elsewhere if the first two are of one series. Files in
+    ``images/`` itself are pictures.
+    """
+    if folder in listing.series:
+        return True
+    if folder in listing.pictures or not folders or _role(folders[-1]) is not None:
+        return False
+    named = split_named(folders[-1]) is None and any(_role(name) for name in folders[:-1])
+    if named or begins_one_series(folder):
+        return True
+    listing.pictures.add(folder)
+    return False
 
 
 def _printable(name: str) -> str:

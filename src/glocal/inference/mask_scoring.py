@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from glocal.data import Case, Dataset, Mask, open_dataset, read_mask, read_splits
 from glocal.data.readers import IMAGE_SUFFIXES
 from glocal.data.resize import image_at, label_at
+from glocal.data.volumes.dicom_header import DICOM_SUFFIXES
 from glocal.errors import UserError
 from glocal.evaluation import EvaluatedCase, Evaluation, evaluate, get_policy, get_preset
 from glocal.inference._evaluation_folder import require_free, write_folder
 from glocal.inference.scoring import scaled_spacing
 
 __all__ = ["evaluate_masks"]
+
+_MASK_SUFFIXES = IMAGE_SUFFIXES - DICOM_SUFFIXES  # a DICOM file beside masks is a segmentation object
 
 
 def evaluate_masks(
@@ -88,7 +91,7 @@ def _matched(folder: Path, cases: Sequence[Case]) -> dict[str, Path]:
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if path.suffix.lower() in IMAGE_SUFFIXES and relative.parts[0] not in ("overlays", "evaluation"):
+        if path.suffix.lower() in _MASK_SUFFIXES and relative.parts[0] not in ("overlays", "evaluation"):
             name = (relative.parent / relative.stem).as_posix()
             by_name[name].append(path)
             if name != relative.stem:

@@ -23,6 +23,7 @@ __all__ = [
     "Frame",
     "NoImageError",
     "Window",
+    "begins_one_series",
     "dicom",
     "is_dicom",
     "quietly",
@@ -178,6 +179,16 @@ def read_header(path: Path) -> DicomHeader:
         header = _header(path, dataset)
         _require_pixels(header)
     return header
+
+
+def begins_one_series(folder: Path) -> bool:
+    """Whether the first two DICOM files of a folder, by name, are of one series; false where that cannot be told."""
+    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in DICOM_SUFFIXES and path.is_file())[:2]
+    try:
+        series = [read_header(path).series_uid for path in files]
+    except UserError:  # reading the data set says what is wrong
+        return False
+    return len(series) == 2 and series[0] == series[1] != ""
 
 
 def _no_image(path: Path, dataset: Any) -> UserError:
