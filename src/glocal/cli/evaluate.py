@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from glocal.cli._evaluation_tables import print_evaluation
 from glocal.cli._parser import Parser
+from glocal.cli._postprocessing_table import print_trials
 from glocal.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ EXAMPLES = """
 glocal evaluate runs/polyps                                   # its test split
 glocal evaluate runs/polyps --preset lmnet                    # as the paper's tables
 glocal evaluate runs/polyps --data other-polyps --split all   # images of another hospital
+glocal evaluate runs/polyps --choose_postprocessing           # on its validation split; kept in its model
 glocal evaluate --predictions masks/ --data polyps --splits polyps/splits.json
 glocal evaluate runs/lesions --preset hifuse                  # a classifier
 glocal evaluate --predictions lesions.csv --data lesions      # the table of `glocal predict`
@@ -66,6 +69,14 @@ def _parser() -> Parser:
     parser.add_argument(
         "--tiling", type=Literal["auto", "never", "always"], default="auto", help="as `glocal predict --tiling`"
     )
+    parser.add_argument(
+        "--postprocess", type=Literal["model", "none"], default="model", help="as `glocal predict --postprocess`"
+    )
+    parser.add_argument(
+        "--choose_postprocessing",
+        action="store_true",
+        help="measure nothing: choose on the validation split what is mended in masks, and store it in the model",
+    )
     parser.add_argument("--device", type=str, default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--batch_size", type=int, help="images the network sees at once (1 on a CPU, else 8)")
     parser.add_argument("--output", type=str, metavar="DIR", help="of the report (default: RUN/evaluation/SPLIT)")
@@ -90,6 +101,9 @@ def run(arguments: list[str]) -> None:
         raise UserError(
             "name either a run (glocal evaluate RUN) or predictions (glocal evaluate --predictions FROM --data DIR)"
         )
+    if given.choose_postprocessing:
+        _choose(given)
+        return
     evaluation: Evaluation | ClassificationEvaluation
     if given.predictions is None:
         evaluation, folder = _of_run(given)
@@ -126,10 +140,34 @@ def _of_run(given: Any) -> tuple[Evaluation | ClassificationEvaluation, Path]:
             tta=given.tta_views or given.tta,
             tiling=given.tiling,
             batch_size=given.batch_size,
+            postprocess=given.postprocess == "model",
             progress=progress,
             **_common(given, folder),
         )
     return evaluation, folder
+
+
+def _choose(given: Any) -> None:
+    from glocal.inference.choosing import choose_for_run
+
+    if given.run is None:
+        raise UserError("post-processing is chosen for a run and stored in its model: glocal evaluate RUN")
+    if given.split not in ("test", "val"):
+        raise UserError(f"post-processing is chosen on the validation split, not on {given.split}; leave --split out")
+    with measuring() as progress:
+        choice = choose_for_run(
+            given.run,
+            data=given.data,
+            device=given.device,
+            tta=given.tta_views or given.tta,
+            batch_size=given.batch_size,
+            progress=progress,
+        )
+    if given.json:
+        trials = [dataclasses.asdict(trial) for trial in choice.trials]
+        print(json.dumps({"postprocessing": choice.postprocessing.to_json(), "trials": trials}, indent=2))
+        return
+    print_trials(choice)
 
 
 def _of_masks(given: Any) -> tuple[Evaluation, Path]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["SIZES", "Choice", "Postprocessing", "Trial", "choose_postprocessing"]
+__all__ = ["SIZES", "Choice", "Postprocessing", "Trial", "Trials", "choose_postprocessing"]
 
 SIZES = (8, 32, 128, 512, 2048, 8192)
 """Minimum sizes that are tried, in pixels or voxels."""
@@ -85,7 +85,9 @@ class Postprocessing:
         return tuple(phrases)
 
     def to_json(self) -> dict[str, Any]:
-        """The steps as JSON values, as ``model.json`` holds them."""
+        """The steps as JSON values, as ``model.json`` holds them; none: empty."""
+        if not self:
+            return {}
         return {
             "fill_holes": list(self.fill_holes),
             "minimum_size": {str(k): size for k, size in self.minimum_size.items()},
@@ -128,11 +130,7 @@ class Choice:
 def choose_postprocessing(
     predictions: Iterable[NDArray[np.uint8]], truths: Iterable[NDArray[np.uint8]], classes: Sequence[str]
 ) -> Choice:
-    """Choose the steps that help on validation cases, one after the other, for each class by itself.
-
-    Tried in this order: filling holes, keeping the largest component, then (unless that was kept) the best of
-    :data:`SIZES` as minimum. A step is kept if the mean over the cases of the Dice of the class rises by at least
-    0.001 and the Dice of more cases rises than falls. A case where prediction and truth are both empty counts as 1.
+    """Choose the steps that help on validation cases; see :class:`Trials`.
 
     Args:
         predictions: Class indices ``(H, W)`` or ``(D, H, W)``; one is held at a time.
@@ -142,27 +140,60 @@ def choose_postprocessing(
     Raises:
         ValueError: There are no cases, or a prediction and its truth differ in size.
     """
-    scores: list[list[dict[Step, float]]] = [[] for _ in classes[1:]]
+    trials = Trials(classes)
     for prediction, truth in zip(predictions, truths, strict=True):
+        trials.add(prediction, truth)
+    return trials.choose()
+
+
+class Trials:
+    """Steps tried on cases one by one, of which nothing but numbers is kept; then chosen, one step after the other.
+
+    For each class by itself, in this order: filling holes, keeping the largest component, then (unless that was kept)
+    the best of :data:`SIZES` as minimum. A step is kept if the mean over the cases of the Dice of the class rises by at
+    least 0.001 and the Dice of more cases rises than falls. A case where prediction and truth are both empty counts
+    as 1.
+
+    Args:
+        classes: Names, the background first.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._classes = tuple(classes)
+        self._scores: list[list[dict[Step, float]]] = [[] for _ in classes[1:]]
+
+    def add(self, prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
+        """Try everything on one case: class indices ``(H, W)`` or ``(D, H, W)``.
+
+        Raises:
+            ValueError: Prediction and truth differ in size.
+        """
         if prediction.shape != truth.shape:
             raise ValueError(f"prediction {prediction.shape} and truth {truth.shape} differ in size")
-        for k in range(1, len(classes)):
-            scores[k - 1].append(_every_way(prediction, truth, k))
-    if not scores or not scores[0]:
-        raise ValueError("no cases to choose post-processing on")
-    filled, largest, trials = [], [], []
-    minimum: dict[int, float] = {}
-    for k, of_class in enumerate(scores, 1):
-        (fill, keep), tried = _settle(classes[k], of_class)
-        trials += tried
-        if fill:
-            filled.append(k)
-        if keep == _LARGEST:
-            largest.append(k)
-        elif keep:
-            minimum[k] = keep
-    chosen = Postprocessing(tuple(filled), MappingProxyType(minimum), tuple(largest))
-    return Choice(chosen, tuple(trials), len(scores[0]))
+        for k, scores in enumerate(self._scores, 1):
+            scores.append(_every_way(prediction, truth, k))
+
+    def choose(self) -> Choice:
+        """The steps that help.
+
+        Raises:
+            ValueError: There are no cases.
+        """
+        if not self._scores or not self._scores[0]:
+            raise ValueError("no cases to choose post-processing on")
+        filled, largest, trials = [], [], []
+        minimum: dict[int, float] = {}
+        for k, scores in enumerate(self._scores, 1):
+            (fill, keep), tried = _settle(self._classes[k], scores)
+            trials += tried
+            if fill:
+                filled.append(k)
+            if keep == _LARGEST:
+                largest.append(k)
+            elif keep:
+                minimum[k] = keep
+        chosen = Postprocessing(tuple(filled), MappingProxyType(minimum), tuple(largest))
+        return Choice(chosen, tuple(trials), len(self._scores[0]))
 
 
 Step = tuple[bool, int]

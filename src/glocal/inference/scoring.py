@@ -32,13 +32,14 @@ from glocal.inference._evaluation_folder import require_free, write_folder
 from glocal.inference._run_plan import SPLITS, Plan, Progress, evaluation_folder, history, open_plan, title_of
 from glocal.inference.class_scoring import evaluate_classifier
 from glocal.inference.classifier import Classifier
+from glocal.inference.postprocessing import Postprocessing
 from glocal.inference.prediction import Prediction
 from glocal.inference.predictor import Predictor, Tiling
 from glocal.inference.spline import spline_masks
 from glocal.inference.tta import TTA
 from glocal.inference.volume_scoring import predicted_volumes, require_for_volumes
 
-__all__ = ["SPLITS", "evaluate_run", "evaluation_folder"]
+__all__ = ["SPLITS", "compared_cases", "evaluate_run", "evaluation_folder", "with_classes"]
 
 log = logging.getLogger("glocal")
 
@@ -57,6 +58,7 @@ def evaluate_run(
     tiling: Tiling = "auto",
     batch_size: int | None = None,
     deploy: bool = True,
+    postprocess: bool = True,
     output: str | Path | None = None,
     overwrite: bool = True,
     progress: Progress | None = None,
@@ -81,6 +83,7 @@ def evaluate_run(
         tiling: As :class:`~glocal.inference.Predictor`.
         batch_size: As :class:`~glocal.inference.Predictor`.
         deploy: As :class:`~glocal.inference.Predictor`; false measures the network as it was trained.
+        postprocess: Mend masks at the end as the model has chosen; false leaves them as the network makes them.
         output: Folder of the report; default: :func:`evaluation_folder`.
         overwrite: Replace an evaluation that is there.
         progress: Called with (done, all).
@@ -100,7 +103,9 @@ def evaluate_run(
     predictor: Predictor | Classifier
     evaluation: Evaluation | ClassificationEvaluation
     if plan.dataset.task == "classification":
-        _refuse_what_goes_with_masks(policy=policy, tolerance=tolerance, unit=unit, tiling=tiling)
+        _refuse_what_goes_with_masks(
+            policy=policy, tolerance=tolerance, unit=unit, tiling=tiling, postprocess=postprocess
+        )
         if preset is not None:
             get_classification_preset(preset)
         require_free(plan.folder, overwrite)
@@ -113,10 +118,13 @@ def evaluate_run(
             require_for_volumes(published)
         require_free(plan.folder, overwrite)
         predictor = Predictor.load(run, device=device, deploy=deploy)
-        dataset, notes = _with_classes(plan, predictor)
+        if not postprocess:
+            predictor.postprocessing = Postprocessing()
+        dataset, notes = with_classes(plan, predictor)
+        notes += [f"post-processing: {what}" for what in predictor.postprocessing.describe(predictor.classes)]
         for note in notes:
             log.warning("%s", note)
-        cases = _compared(predictor, dataset, plan, published, tiling, seen, progress)
+        cases = compared_cases(predictor, dataset, plan, published, tiling, seen, progress)
         evaluation = evaluate(cases, predictor.classes, **measured)
         evaluation = dataclasses.replace(evaluation, notes=(*notes, *evaluation.notes))
     evaluation = dataclasses.replace(evaluation, notes=(*plan.notes, *evaluation.notes))
@@ -134,10 +142,13 @@ def _refuse_what_goes_with_masks(**given: Any) -> None:
             raise UserError(f"{name} {value} goes with masks, and this run is a classifier; leave it out (--{name})")
 
 
-def _with_classes(plan: Plan, predictor: Predictor) -> tuple[Dataset, list[str]]:
+def with_classes(plan: Plan, predictor: Predictor) -> tuple[Dataset, list[str]]:
     """The data set, with as many classes as the network; told where their names differ.
 
     Data that shows fewer classes, as a small set may, is read by the meaning mask values had in training.
+
+    Raises:
+        UserError: The number of classes differs all the same.
     """
     dataset, number = plan.dataset, len(predictor.classes)
     if len(dataset.classes) != number and plan.encoding is not None:
@@ -152,7 +163,7 @@ def _with_classes(plan: Plan, predictor: Predictor) -> tuple[Dataset, list[str]]
     return dataset, []
 
 
-def _compared(
+def compared_cases(
     predictor: Predictor,
     dataset: Dataset,
     plan: Plan,
