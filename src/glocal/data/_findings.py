@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Literal, TypeAlias
 
 from glocal.data._case_facts import CaseFacts
@@ -90,6 +91,10 @@ class _Doctor:
         root = self.dataset.root
         return tuple(path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path) for path in paths)
 
+    @property
+    def _mend(self) -> str:
+        return f"glocal data mend {quote(str(self.dataset.root))} OUT"
+
     def _images(self, facts: Iterable[CaseFacts]) -> tuple[str, ...]:
         return self._files(fact.case.image for fact in facts)
 
@@ -142,7 +147,7 @@ class _Doctor:
             if len(parts) > 1:
                 members = [fact for fact in self.facts if fact.case.group == group]
                 text = f"group {group!r} has cases in {_listed(parts)}: scores would be too high"
-                cure = "move all its cases to one part, or let the splits be made by group"
+                cure = f"let the splits be made by group, or {self._mend} moves all its cases to one part"
                 yield Finding("group on both sides of a split", "error", text, cure, self._images(members))
 
     def twins(self) -> Iterator[Finding]:
@@ -163,7 +168,7 @@ class _Doctor:
                 yield Finding("conflicting labels", "warning", text, cure, files)
             elif len({fact.case.group for fact in twins}) > 1:
                 text = f"the same image {len(twins)} times in different groups: a split may put it on both sides"
-                cure = "keep one, or give them one group in cases.csv"
+                cure = f"keep one, or give them one group in cases.csv ({self._mend} does)"
                 yield Finding("duplicate images", "warning", text, cure, files)
             else:
                 text = f"the same image {len(twins)} times in one group"
@@ -224,6 +229,12 @@ class _Doctor:
 
     def masks(self) -> Iterator[Finding]:
         """Masks that show nothing, or nothing else."""
+        encoding = self.dataset.encoding if self.refusal is None else None
+        if encoding is not None and (encoding.coloured or encoding.nearest):
+            what = "colours stand for classes" if encoding.coloured else "compression or soft edges have blurred values"
+            cure = f"read as classes here; for other programs {self._mend} writes class indices"
+            kind = "coloured masks" if encoding.coloured else "blurred masks"
+            yield Finding(kind, "note", f"{what} in the masks", cure, ())
         drawn = [fact for fact in self.facts if fact.counts]
         empty = [fact for fact in drawn if set(fact.counts) == {0}]
         full = [fact for fact in drawn if len(fact.counts) == 1 and 0 not in fact.counts]
