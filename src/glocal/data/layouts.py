@@ -53,14 +53,18 @@ def open_dataset(
         orientation: Volumes: what they are turned to, such as ``"RAS"``; default: how most of them are stored.
 
     Raises:
-        UserError: The folder cannot be read, holds no data set, or one that is ambiguous; says which.
+        UserError: The folder cannot be read, holds no data set, one that is ambiguous (says which), or one as its makers
+            distribute it (names the command that converts it).
     """
     root = Path(root)
     if task not in (None, "segmentation", "classification"):
         raise UserError(f"no task {task!r}.{nearest(str(task), ['segmentation', 'classification'])}")
     if masks not in ("unite", "keep"):
         raise UserError(f"masks={masks!r} is not known; use 'unite' or 'keep'")
+    from glocal.data.distributed import refuse_unprepared  # which reads plain folders with this module's own helpers
+
     listing = list_files(root)
+    refuse_unprepared(root)
     if task != "classification" and (volumes := _volumes(listing, masks == "keep", encoding, orientation)) is not None:
         return volumes
     if not listing.files:
