@@ -71,8 +71,7 @@ def recognise(tree: Tree) -> Distribution | None:
     def content(progress: Progress | None) -> Content:
         return _content(path, parts)
 
-    root = path if len(tree.files) == 1 and tree.root == path.parent else tree.root
-    return Distribution("medmnist", "MedMNIST", root, "classification", "pictures", False, found, content)
+    return Distribution("medmnist", "MedMNIST", path, "classification", "pictures", False, found, content)
 
 
 def _size(shape: tuple[int, ...]) -> str:
