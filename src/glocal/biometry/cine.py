@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,18 @@ class CineMeasurement:
     smoothed: Floats
     window: int
 
+    @classmethod
+    def of(cls, frames: Sequence[Measurement], window: int = WINDOW) -> CineMeasurement:
+        """The curve through frames that are measured already.
+
+        Raises:
+            UserError: There is no frame, or ``window`` is no odd number from 3.
+        """
+        if not frames:
+            raise UserError("there is no frame to measure; give masks (T, H, W)")
+        angles = [math.nan if frame.aop is None else frame.aop for frame in frames]
+        return cls(tuple(frames), smooth(angles, window), window)
+
     @property
     def aop(self) -> Floats:
         """AoP of each frame in degrees, ``(T,)``; NaN where it was not measurable."""
@@ -48,8 +60,8 @@ class CineMeasurement:
 
     @property
     def largest_smoothed(self) -> int | None:
-        """The frame where the smoothed curve is highest, which no single bad mask moves; ``None`` if there is none."""
-        return _argmax(self.smoothed)
+        """The measured frame where the smoothed curve is highest, which no single bad mask moves; or ``None``."""
+        return _argmax(np.where(np.isnan(self.aop), math.nan, self.smoothed))
 
 
 def measure_cine(masks: Iterable[NDArray[Any]], *, window: int = WINDOW, **options: Any) -> CineMeasurement:
@@ -64,11 +76,7 @@ def measure_cine(masks: Iterable[NDArray[Any]], *, window: int = WINDOW, **optio
         UserError: There is no frame, ``window`` is no odd number from 3, or as :func:`glocal.biometry.measure_aop`.
     """
     _check(window)
-    frames = tuple(measure_aop(mask, **options) for mask in masks)
-    if not frames:
-        raise UserError("there is no frame to measure; give masks (T, H, W)")
-    angles = [math.nan if frame.aop is None else frame.aop for frame in frames]
-    return CineMeasurement(frames, smooth(angles, window), window)
+    return CineMeasurement.of([measure_aop(mask, **options) for mask in masks], window)
 
 
 def smooth(values: ArrayLike, window: int = WINDOW) -> Floats:
@@ -90,6 +98,9 @@ def smooth(values: ArrayLike, window: int = WINDOW) -> Floats:
     """
     _check(window)
     known = np.asarray(values, np.float64)
+    curve = np.full_like(known, math.nan)
+    if not known.size:
+        return curve
     half = window // 2
     offsets = np.arange(-half, half + 1)
     padded = np.pad(known, half, constant_values=math.nan)
@@ -98,7 +109,6 @@ def smooth(values: ArrayLike, window: int = WINDOW) -> Floats:
     in_cine = np.convolve(np.ones(len(known)), np.ones(window))[half : half + len(known)]
     near = (1 - np.abs(offsets / (half + 1)) ** 3) ** 3 * seen
     trust = np.ones_like(known)
-    curve = np.full_like(known, math.nan)
     filled = np.where(seen, neighbours, 0.0)
     enough = (2 * seen.sum(axis=1) >= in_cine) & seen.any(axis=1)
     for _ in range(_ROUNDS + 1):
