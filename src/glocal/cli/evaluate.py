@@ -53,7 +53,9 @@ def _parser() -> Parser:
     )
     parser.add_argument("--splits", type=str, metavar="FILE", help="with --predictions: a splits.json; else all cases")
     parser.add_argument(
-        "--preset", type=str, help="also compute the metrics of a publication, its way: lmnet, hifuse (classes)"
+        "--preset",
+        type=str,
+        help="also compute the metrics of a publication, its way: lmnet, hiperformer (volumes), iugc2024 (AoP), hifuse (classes)",
     )
     parser.add_argument(
         "--policy", type=str, default="penalty", help="for empty masks: penalty, zero_one or skip (the report explains)"

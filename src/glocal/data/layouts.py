@@ -53,8 +53,8 @@ def open_dataset(
         orientation: Volumes: what they are turned to, such as ``"RAS"``; default: how most of them are stored.
 
     Raises:
-        UserError: The folder cannot be read, holds no data set, one that is ambiguous (says which), or one as its makers
-            distribute it (names the command that converts it).
+        UserError: The folder cannot be read, holds no data set, one that is ambiguous (says which), or one as its
+            makers distribute it (names the command that converts it).
     """
     root = Path(root)
     if task not in (None, "segmentation", "classification"):

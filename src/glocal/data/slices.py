@@ -194,16 +194,16 @@ def label_facts(path: Path) -> MaskFacts:
     return MaskFacts(path, labels.shape[1:], counts, notes=labels.notes)
 
 
-def grid_problem(image: VolumeFile, mask: VolumeFile) -> str | None:
+def grid_problem(image: VolumeFile, mask: VolumeFile | LabelVolume) -> str | None:
     """Why a mask does not lie on its volume, in one line; ``None`` if it does, or neither says where it is."""
     if image.shape != mask.shape:
-        sizes = " and ".join("x".join(map(str, reversed(file.shape))) for file in (mask, image))
+        sizes = " and ".join("x".join(map(str, reversed(shape))) for shape in (mask.shape, image.shape))
         return f"{mask.path}: mask and volume have {sizes} voxels; export the mask on the grid of the volume"
     if not image.has_geometry and not mask.has_geometry:
         return None
     if image.has_geometry != mask.has_geometry:
-        lost, other = (mask, image) if image.has_geometry else (image, mask)
-        return f"{lost.path}: it does not say where its voxels are, but {other.path.name} does; {_MEND}"
+        lost, other = (mask.path, image.path) if image.has_geometry else (image.path, mask.path)
+        return f"{lost}: it does not say where its voxels are, but {other.name} does; {_MEND}"
     apart = _corners(image) - _corners(mask)
     if np.linalg.norm(apart, axis=1).max() <= _CLOSE * min(image.spacing or (1.0,)):
         return None
@@ -219,7 +219,7 @@ def grid_problem(image: VolumeFile, mask: VolumeFile) -> str | None:
 _MEND = "glocal data prepare --mend writes a folder where they agree"
 
 
-def _corners(file: VolumeFile) -> NDArray[np.float64]:
+def _corners(file: VolumeFile | LabelVolume) -> NDArray[np.float64]:
     depth, height, width = (size - 1 for size in file.shape)
     corners = np.array([[0, 0, 0, 1], [width, 0, 0, 1], [0, height, 0, 1], [0, 0, depth, 1]], np.float64)
     return np.asarray(corners @ file.affine.T, np.float64)

@@ -19,6 +19,8 @@ from glocal.errors import UserError
 from glocal.evaluation import EvaluatedCase, Evaluation, evaluate, get_policy, get_preset
 from glocal.inference._evaluation_folder import require_free, write_folder
 from glocal.inference.scoring import scaled_spacing
+from glocal.inference.volume_scoring import hold_indices, masked_volumes, require_for_volumes, volumes_of
+from glocal.inference.volumes.finding import VOLUME_SUFFIXES
 
 __all__ = ["evaluate_masks"]
 
@@ -43,7 +45,8 @@ def evaluate_masks(
 
     A mask belongs to the case with its name: the stem of the image, or its path below the data where stems repeat.
     Values are class indices if none is as large as the number of classes, otherwise they mean what they mean in the
-    masks of the data set (such as 255); the notes say which.
+    masks of the data set (such as 255); the notes say which. Masks of volumes are compared in three dimensions, each as
+    one case.
 
     Args:
         predictions: Folder of masks; sub-folders are searched, but not those that ``glocal predict`` makes beside.
@@ -67,13 +70,22 @@ def evaluate_masks(
     """
     predictions, folder = Path(predictions), Path(output or Path(predictions) / "evaluation")
     get_policy(policy)
-    resolution = get_preset(preset).resolution if preset is not None else None
+    published = get_preset(preset) if preset is not None else None
     require_free(folder, overwrite)
     dataset = open_dataset(data, task="segmentation")
     cases = dataset.cases if splits is None else dataset.select(read_splits(splits, dataset).part(split))
-    paths = _matched(predictions, cases)
-    indices = _hold_indices(paths, len(dataset.classes))
-    compared = _compared(paths, dataset, cases, indices, resolution, progress)
+    if dataset.volumes is None:
+        names = {case.id: _names(case) for case in cases}
+        paths = _matched(predictions, names, tuple(_MASK_SUFFIXES))
+        indices = _hold_indices(paths, len(dataset.classes))
+        resolution = published.resolution if published is not None else None
+        compared = _compared(paths, dataset, cases, indices, resolution, progress)
+    else:
+        require_for_volumes(published)
+        names = {id: _names(case) for id, case in volumes_of(dataset, cases).items()}
+        paths = _matched(predictions, names, VOLUME_SUFFIXES)
+        indices = hold_indices(paths, len(dataset.classes))
+        compared = masked_volumes(paths, dataset, cases, indices, progress)
     evaluation = evaluate(compared, dataset.classes, policy=policy, tolerance=tolerance, unit=unit, preset=preset)
     meaning = "are class indices" if indices else f"mean what they mean in the masks of {dataset.root}"
     evaluation = dataclasses.replace(evaluation, notes=(f"values of the predictions {meaning}", *evaluation.notes))
@@ -84,31 +96,39 @@ def evaluate_masks(
     return evaluation
 
 
-def _matched(folder: Path, cases: Sequence[Case]) -> dict[str, Path]:
-    """The mask of each case by its id."""
+def _names(case: Case) -> tuple[str, ...]:
+    """What the mask of a case, or of the volume it is a slice of, may be called."""
+    if case.volume is not None:
+        return case.volume, PurePosixPath(case.volume).name
+    return case.id, PurePosixPath(case.id).name, case.image.stem
+
+
+def _matched(folder: Path, names: Mapping[str, tuple[str, ...]], suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """The mask of each case by its id, from the names it may have and the endings of masks."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of masks; check --predictions")
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if path.suffix.lower() in _MASK_SUFFIXES and relative.parts[0] not in ("overlays", "evaluation"):
-            name = (relative.parent / relative.stem).as_posix()
+        ending = next((suffix for suffix in suffixes if path.name.lower().endswith(suffix)), None)
+        if ending is not None and relative.parts[0] not in ("overlays", "evaluation", "probabilities"):
+            stem = path.name[: -len(ending)]
+            name = (relative.parent / stem).as_posix()
             by_name[name].append(path)
-            if name != relative.stem:
-                by_name[relative.stem].append(path)
+            if name != stem:
+                by_name[stem].append(path)
     found, missing = {}, []
-    for case in cases:
-        names = (case.id, PurePosixPath(case.id).name, case.image.stem)
-        there = next((by_name[name] for name in names if name in by_name), [])
+    for id, possible in names.items():
+        there = next((by_name[name] for name in possible if name in by_name), [])
         if len(there) > 1:
-            raise UserError(f"{there[0]} and {there[1]}: both could be the mask of {case.id}; remove or rename one")
+            raise UserError(f"{there[0]} and {there[1]}: both could be the mask of {id}; remove or rename one")
         if there:
-            found[case.id] = there[0]
+            found[id] = there[0]
         else:
-            missing.append(case.id)
+            missing.append(id)
     if missing:
         raise UserError(
-            f"{folder}: no mask for {len(missing)} of {len(cases)} cases ({missing[0]}, …); name masks like the "
+            f"{folder}: no mask for {len(missing)} of {len(names)} cases ({missing[0]}, …); name masks like the "
             "images, or say which cases are meant (--splits splits.json --split test)"
         )
     return found

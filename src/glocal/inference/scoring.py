@@ -66,15 +66,16 @@ def evaluate_run(
     """Predict the cases of a split, compare with the truth, and write the report.
 
     Masks are compared at the size of their images, classes by name; slices are joined to volumes, which are compared in
-    three dimensions. What goes with masks alone (``policy``,
-    ``tolerance``, ``unit``, ``tiling``) is refused of a classifier.
+    three dimensions. What goes with masks alone (``policy``, ``tolerance``, ``unit``, ``tiling``) is refused of a
+    classifier.
 
     Args:
         run: Folder of a finished training.
         split: ``"train"``, ``"val"``, ``"test"`` as the run has them, or ``"all"`` cases of the data.
         data: Folder of the data: where it is now, or other data with the same classes. Default: where it was.
         preset: A published evaluation to compute beside ours: ``"lmnet"`` of masks, ``"hifuse"`` of classes. Masks
-            are then measured at its resolution: scores are resized to it, masks by nearest neighbour.
+            are then measured at its resolution: scores are resized to it, masks by nearest neighbour; or, with
+            ``"hiperformer"``, images and masks are resized as it does.
         policy: For empty masks; see :func:`glocal.evaluation.evaluate`.
         tolerance: Of NSD, in mm or pixels.
         unit: ``"auto"``: mm where the spacing is known. ``"px"``: pixels.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,22 @@ from numpy.typing import NDArray
 
 from glocal.data import Case, Dataset
 from glocal.data.intensity import Intensity
-from glocal.data.slices import StoredVolume, united_labels
-from glocal.data.volumes import Volume, VolumeFile, open_volume, reorient
+from glocal.data.slices import StoredVolume, class_indices, grid_problem, united_labels
+from glocal.data.volumes import Volume, VolumeFile, open_volume, read_labels, reorient
 from glocal.errors import UserError, counted
 from glocal.evaluation import EvaluatedCase, Preset
 from glocal.inference.predictor import Predictor
 from glocal.inference.spline import spline_volume
 from glocal.inference.volumes.predicting import predict_volume
 
-__all__ = ["compared_volume", "predicted_volumes", "require_for_volumes", "volumes_of"]
+__all__ = [
+    "compared_volume",
+    "hold_indices",
+    "masked_volumes",
+    "predicted_volumes",
+    "require_for_volumes",
+    "volumes_of",
+]
 
 log = logging.getLogger("glocal")
 
@@ -144,3 +152,60 @@ def compared_volume(
 def _turned(values: NDArray[Any], file: VolumeFile, codes: str | None) -> Volume:
     volume = Volume(values, file.affine, file.has_geometry)
     return volume if codes is None else reorient(volume, codes)
+
+
+def hold_indices(paths: Mapping[str, Path], classes: int) -> bool:
+    """Whether the values of all masks of volumes are class indices.
+
+    Raises:
+        UserError: One cannot be read.
+    """
+    return all(int(read_labels(path, require_geometry=False).values.max()) < classes for path in paths.values())
+
+
+def masked_volumes(
+    paths: Mapping[str, Path],
+    dataset: Dataset,
+    cases: Sequence[Case],
+    indices: bool,
+    progress: Callable[[int, int], None] | None,
+) -> Iterator[EvaluatedCase]:
+    """The volumes that ``cases`` are slices of, with masks that are there, one at a time.
+
+    Args:
+        paths: The mask of each volume.
+        dataset: Of volumes.
+        cases: Slices.
+        indices: The values of the masks are class indices.
+        progress: Called with volumes (done, all).
+
+    Raises:
+        UserError: A mask does not lie on its volume, or holds unknown values.
+    """
+    assert dataset.volumes is not None
+    chosen = volumes_of(dataset, cases)
+    grouped = len({case.group for case in dataset.cases}) < len(dataset.volumes.volumes)
+    for done, (id, case) in enumerate(chosen.items(), 1):
+        stored = dataset.volumes.volumes[id]
+        file = open_volume(stored.image)
+        mask = _mask_on(file, paths[id], dataset, indices)
+        yield compared_volume(dataset, stored, file, mask, case.group if grouped else None)
+        if progress is not None:
+            progress(done, len(chosen))
+
+
+def _mask_on(file: VolumeFile, path: Path, dataset: Dataset, indices: bool) -> NDArray[np.uint8]:
+    """Class indices of a mask along the axes of its volume; one that knows no position is taken voxel by voxel."""
+    labels = read_labels(path, require_geometry=False)
+    known = labels.has_geometry and not np.allclose(np.abs(labels.affine), np.eye(4))
+    if known and file.has_geometry and labels.orientation != file.orientation:
+        labels = read_labels(path, codes=file.orientation)
+    wrong = grid_problem(file, labels)
+    if wrong is not None and (known or labels.shape != file.shape):
+        raise UserError(wrong)
+    if wrong is not None:
+        log.warning("%s: it does not say where its voxels are; taken voxel by voxel for those of its volume", path)
+    if indices:
+        return labels.values.astype(np.uint8)
+    assert dataset.encoding is not None
+    return class_indices(labels, dataset.encoding)
