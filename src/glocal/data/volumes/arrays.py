@@ -44,7 +44,9 @@ def open_npz(path: Path, key: str | None, prefer: tuple[str, ...] = IMAGE_KEYS) 
         UserError: As :func:`open_npy`; or several arrays are there and none is named.
     """
     with suspicion(path, "NPZ"), zipfile.ZipFile(path) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist() if not info.is_dir()}
+        members = {
+            info.filename.removesuffix(".npy"): info for info in archive.infolist() if info.filename.endswith(".npy")
+        }
         notes: list[str] = []
         name = choose(path, key, members, prefer, notes)
         member = members[name]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from glocal.data.volumes.dicom_geometry import stack
-from glocal.data.volumes.dicom_header import DicomHeader, NoImageError, dicom, is_dicom, read_header
+from glocal.data.volumes.dicom_header import DICOM_SUFFIXES, DicomHeader, NoImageError, dicom, is_dicom, read_header
 from glocal.data.volumes.dicom_pixels import DicomSlices, pixel_notes, real_dtype
 from glocal.data.volumes.volume import VolumeFile
 from glocal.errors import UserError, counted
@@ -143,7 +143,7 @@ def _found(folder: Path) -> _Found:
             continue
         try:
             with path.open("rb") as stream:
-                known = is_dicom(path, stream.read(132))
+                known = is_dicom(path, stream.read(132)) or path.suffix.lower() in DICOM_SUFFIXES
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); make it readable or remove it") from None
         if not known:

@@ -197,6 +197,8 @@ def _no_image(path: Path, dataset: Any) -> UserError:
     if uid is None:
         return UserError(f"{path}: the content is not a DICOM image; convert the file or remove it")
     name = uid.name if uid.name != str(uid) else "a private class"
+    if "Image" in name:
+        return UserError(f"{path}: its header is damaged or truncated: it gives no size; copy it again from its source")
     return NoImageError(
         f"{path}: this DICOM object holds no image ({name}); name the images themselves, or remove it from the folder"
     )
