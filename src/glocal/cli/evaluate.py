@@ -55,8 +55,8 @@ def _parser() -> Parser:
     parser.add_argument(
         "--preset",
         type=str,
-        help="also compute the metrics of a publication, its way: lmnet, hiperformer (volumes), iugc2024 (angles), hifuse "
-        "(classes)",
+        help="also compute the metrics of a publication, its way: lmnet, hiperformer (volumes), iugc2024 (angles), "
+        "hifuse (classes)",
     )
     parser.add_argument(
         "--policy", type=str, default="penalty", help="for empty masks: penalty, zero_one or skip (the report explains)"

@@ -237,7 +237,10 @@ class BasePredictor(ABC, Generic[Outcome]):
         steps = self.record.preprocessing
         picture = as_picture(image)
         notes = list(picture.notes)
-        if picture.channels != steps.channels:
+        alone = steps.neighbours > 1  # a picture has no neighbouring slices
+        if alone:
+            notes.append("seen as its own neighbours")
+        elif picture.channels != steps.channels:
             notes.append("grey repeated to RGB" if steps.channels == 3 else "colour reduced to grey")
         windows = self.takes_windows(picture.size, tiling)
         size = "x".join(str(side) for side in steps.size)
@@ -245,7 +248,8 @@ class BasePredictor(ABC, Generic[Outcome]):
             notes.append(f"seen in windows of {size}")
         elif picture.size != steps.size:
             notes.append(f"seen at {size}")
-        pixels = image_at(picture, picture.size if windows else steps.size, steps.channels)
+        pixels = image_at(picture, picture.size if windows else steps.size, 1 if alone else steps.channels)
+        pixels = np.repeat(pixels, steps.neighbours, axis=0)
         unit = torch.from_numpy(pixels.astype(np.float32)) / float(np.iinfo(pixels.dtype).max)
         return Prepared(picture, unit, windows, tuple(notes))
 
