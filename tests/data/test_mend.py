@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 from pathlib import Path
 
@@ -55,12 +56,8 @@ def raw_spacing(path: Path, spacing: tuple[float, float, float]) -> None:
     data, header = np.asarray(image.dataobj), image.header.copy()
     header["pixdim"][1:4] = spacing
     header["sform_code"] = header["qform_code"] = 0
-    with path.with_suffix("").open("wb") as stream:
-        stream.write(header.binaryblock + b"\0" * 4 + data.tobytes(order="F"))
-    import gzip
-
-    path.write_bytes(gzip.compress(path.with_suffix("").read_bytes()))
-    path.with_suffix("").unlink()
+    header["vox_offset"] = 352
+    path.write_bytes(gzip.compress(header.binaryblock + bytes(4) + data.tobytes(order="F")))
 
 
 def test_a_good_set_has_nothing_to_mend(tmp_path):

@@ -126,6 +126,8 @@ class _Conversion:
         if not rows:
             first = f": {left_out[0]}" if left_out else ""
             raise UserError(f"{self.root}: no case can be converted{first}")
+        self.unfinished.done = {row["name"]: row for row in rows}
+        self.unfinished.sweep()
         report = self._report(asked, rows, left_out)
         folder = self.unfinished.folder
         write_text(folder / "prepare-report.md", markdown(report))

@@ -108,6 +108,13 @@ class Unfinished:
             self.done[entry["name"]] = entry
             self.fresh += 1
 
+    def sweep(self) -> None:
+        """Remove what belongs to no case: parts of files that a killed process left, cases whose source is gone."""
+        known = {target for entry in self.done.values() for target in entry["targets"]} | {_JOURNAL, _LOCK}
+        for path in self.folder.rglob("*"):
+            if path.is_file() and path.relative_to(self.folder).as_posix() not in known:
+                path.unlink()
+
     def finish(self) -> None:
         """Give the folder its name.
 
