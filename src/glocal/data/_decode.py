@@ -160,10 +160,15 @@ def _bits(image: Image.Image) -> int:
     return 16 if ";16" in layout and not image.mode.startswith("I") else 0
 
 
+def _count(image: Image.Image, notes: list[str]) -> int:
+    """Number of pages."""
+    with _warnings_as_notes(notes):
+        return int(getattr(image, "n_frames", 1))
+
+
 def _page(path: Path, image: Image.Image, page: int, notes: list[str]) -> int:
     """Go to ``page``; return how many there are."""
-    with _warnings_as_notes(notes):
-        pages = getattr(image, "n_frames", 1)
+    pages = _count(image, notes)
     if not 0 <= page < pages:
         raise UserError(f"{path}: there is no page {page}; the file has {pages}, counted from 0")
     if pages > 1:
@@ -221,7 +226,7 @@ def decode_pages(path: str | Path) -> Iterator[Decoded]:
     path = require_regular_file(path)
     with _suspicion(path), path.open("rb") as stream:
         image = _open(path, stream, [])
-        for page in range(getattr(image, "n_frames", 1)):
+        for page in range(_count(image, [])):
             yield _decoded(path, stream, image, page, [])
 
 
@@ -235,7 +240,7 @@ def page_kinds(path: str | Path) -> list[tuple[tuple[int, int], str]]:
     kinds = []
     with _suspicion(path), path.open("rb") as stream:
         image = _open(path, stream, [])
-        for page in range(getattr(image, "n_frames", 1)):
+        for page in range(_count(image, [])):
             _page(path, image, page, [])
             kinds.append(((image.height, image.width), image.mode))
     return kinds

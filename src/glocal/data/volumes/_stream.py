@@ -16,7 +16,7 @@ from glocal.files import writing
 
 __all__ = ["StreamedSlices"]
 
-_CHUNK = 2**20
+_CHUNK = 2**16
 
 
 class StreamedSlices:

@@ -35,6 +35,7 @@ DICOM_SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 
 Triple: TypeAlias = tuple[float, float, float]
 
+_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _DEFLATED = b"1.2.840.10008.1.2.1.99"
 _FIRST_GROUPS = (b"\x08\0", b"\0\x08", b"\x02\0")
 _FEWEST_BYTES_A_FRAME = 8  # the item header of a compressed frame
@@ -174,6 +175,11 @@ def read_header(path: Path) -> DicomHeader:
     with suspicion(path, "DICOM"), quietly():
         tags = list(_TAGS)
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags, force=head[128:132] != b"DICM")
+        if str(dataset.get("SOPClassUID", "")) == _SEGMENTATION:
+            raise NoImageError(
+                f"{path}: a DICOM segmentation holds labels and no image; name the images it was made for, "
+                "or save it as NIfTI to use it as a mask"
+            )
         if "Rows" not in dataset or "Columns" not in dataset:
             raise _no_image(path, dataset)
         header = _header(path, dataset)

@@ -31,7 +31,7 @@ def open_hdf5(path: Path, key: str | None, prefer: tuple[str, ...] = IMAGE_KEYS)
     with suspicion(path, "HDF5"), h5py.File(path, "r") as file:
         found: dict[str, Any] = {}
         links: list[str] = []
-        _collect(path, file, "", found, links, set())
+        _collect(path, file, "", found, links, {_place(file)})
         if key in links or (links and not found):
             raise UserError(
                 f"{path}: {key or links[0]!r} is a link (to another file or place), which is not followed; "
@@ -65,10 +65,9 @@ def _collect(
             links.append(full)
             continue
         item = group[name]
-        about = h5py.h5o.get_info(item.id)
-        if (about.fileno, about.addr) in seen:
+        if _place(item) in seen:
             continue
-        seen.add((about.fileno, about.addr))
+        seen.add(_place(item))
         if len(seen) > _MOST_ITEMS or full.count("/") > _DEEPEST:
             raise UserError(
                 f"{path}: holds more than {_MOST_ITEMS} arrays, or groups nested more than {_DEEPEST} deep; "
@@ -78,6 +77,12 @@ def _collect(
             _collect(path, item, f"{full}/", found, links, seen)
         elif isinstance(item, h5py.Dataset) and item.ndim >= 2:
             found[full] = item
+
+
+def _place(item: Any) -> tuple[int, int]:
+    """What tells an object from others, whatever it is called."""
+    about = optional_import("h5py", "volumes").h5o.get_info(item.id)
+    return int(about.fileno), int(about.addr)
 
 
 class _Hdf5Slices:

@@ -1,17 +1,21 @@
-"""MetaImage (.mha, .mhd) and NRRD through SimpleITK."""
+"""MetaImage (.mha, .mhd) and NRRD: headers through SimpleITK; the voxels of a MetaImage are read slice by slice."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
 from glocal.data.volumes._guards import require_plane, require_size, suspicion, usable_affine
+from glocal.data.volumes._inflate import Inflated
+from glocal.data.volumes._stream import StreamedSlices
 from glocal.data.volumes.nifti import GZIP_RATIO
-from glocal.data.volumes.volume import Affine, Values, VolumeFile
+from glocal.data.volumes.volume import Affine, SliceSource, Values, VolumeFile
 from glocal.errors import UserError, optional_import
 from glocal.files import require_regular_file
 
@@ -19,12 +23,11 @@ __all__ = ["is_metaimage", "is_nrrd", "open_metaimage", "open_nrrd"]
 
 _HEAD = 2**16
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
-_BYTES = {
-    **dict.fromkeys(("MET_CHAR", "MET_UCHAR", "MET_ASCII_CHAR"), 1),
-    **dict.fromkeys(("MET_SHORT", "MET_USHORT"), 2),
-    **dict.fromkeys(("MET_INT", "MET_UINT", "MET_FLOAT"), 4),
-    **dict.fromkeys(("MET_LONG", "MET_ULONG"), 4),
-    **dict.fromkeys(("MET_LONG_LONG", "MET_ULONG_LONG", "MET_DOUBLE"), 8),
+_TYPES = {
+    **dict.fromkeys(("MET_CHAR", "MET_ASCII_CHAR"), "i1"),
+    **{"MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4"},
+    **{"MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8"},
+    **{"MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
 }
 _NRRD_BYTES = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "float": 4, "double": 8}
 _MODALITIES = {"MET_MOD_CT": "CT", "MET_MOD_MR": "MR", "MET_MOD_US": "US", "MET_MOD_NM": "NM"}
@@ -43,27 +46,56 @@ def is_nrrd(head: bytes) -> bool:
 
 
 def open_metaimage(path: Path, require_geometry: bool = True) -> VolumeFile:
-    """Open ``.mha`` or ``.mhd``. Slices of an uncompressed one are read one by one; a compressed one is loaded whole.
+    """Open ``.mha`` or ``.mhd``.
 
     Raises:
         UserError: SimpleITK is not installed; the file is damaged or truncated; its voxels are missing or not beside
-            it; it has more than three axes, or an impossible spacing.
+            it, or written as text; it has more than three axes, or an impossible spacing.
     """
     fields, end = _fields(path)
-    sizes = [int(size) for size in re.findall(r"-?[0-9]+", fields.get("DimSize", ""))]
-    if not sizes or len(sizes) != int(fields.get("NDims", "0") or 0):
-        raise UserError(f"{path}: its header gives no usable size (NDims, DimSize); copy the file again")
-    voxels = _require_axes(path, sizes)
-    packed = fields.get("CompressedData", "").lower() in ("true", "1")
-    size = voxels * int(fields.get("ElementNumberOfChannels", "1")) * _BYTES.get(fields.get("ElementType", ""), 1)
-    data = fields.get("ElementDataFile", "")
-    there = path.stat().st_size - end if data.upper() == "LOCAL" else _beside(path, data).stat().st_size
-    if packed:
-        require_size(path, int(fields.get("CompressedDataSize", "0") or 0), there)
-    require_size(path, size, there * GZIP_RATIO if packed else there)
-    in_text = fields.get("BinaryData", "").lower() == "false"
-    modality = _MODALITIES.get(fields.get("Modality", ""))
-    return _opened(path, "MetaImage", "MetaImageIO", packed or in_text, modality, require_geometry)
+    with suspicion(path, "MetaImage"):
+        sizes = [int(size) for size in fields.get("DimSize", "").split()]
+        if not sizes or len(sizes) != int(fields.get("NDims", 0)):
+            raise UserError(f"{path}: its header gives no usable size (NDims, DimSize); copy the file again")
+        voxels = _require_axes(path, sizes)
+        packed, in_text = _is_true(fields, "CompressedData"), fields.get("BinaryData", "True").lower() == "false"
+        kind = _TYPES.get(fields.get("ElementType", ""))
+        if kind is None or in_text:
+            what = "as text" if in_text else f"of type {fields.get('ElementType', 'unknown')}"
+            raise UserError(f"{path}: voxels {what} are not read; save it as binary integers or floating point")
+        is_big = _is_true(fields, "BinaryDataByteOrderMSB") or _is_true(fields, "ElementByteOrderMSB")
+        stored = np.dtype(f"{'>' if is_big else '<'}{kind}")
+        size = voxels * max(1, int(fields.get("ElementNumberOfChannels", 1))) * stored.itemsize
+        name = fields.get("ElementDataFile", "")
+        data, offset = (path, end) if name.upper() == "LOCAL" else (_beside(path, name), 0)
+        skipped = int(fields.get("HeaderSize", 0))
+        offset = data.stat().st_size - size if skipped < 0 else offset + skipped
+        there = data.stat().st_size - offset
+        require_size(path, int(fields.get("CompressedDataSize", 0)) if packed else size, there)
+        require_size(path, size, there * GZIP_RATIO)
+    header = _itk_header(path, "MetaImage", "MetaImageIO", require_geometry)
+    full = (*header.shape, 3) if header.channels == 3 else header.shape
+    convert = partial(_as_type, dtype=header.dtype)
+    opener = partial(_inflated, data, offset) if packed else partial(_plain, data)
+    start = 0 if packed else offset
+    source = StreamedSlices(path, "MetaImage", opener, packed, start, full, stored, convert)
+    return header.opened(path, "MetaImage", source, _MODALITIES.get(fields.get("Modality", "")))
+
+
+def _is_true(fields: dict[str, str], name: str) -> bool:
+    return fields.get(name, "").lower() in ("true", "1")
+
+
+def _plain(path: Path) -> IO[bytes]:
+    return path.open("rb")
+
+
+def _inflated(path: Path, offset: int) -> IO[bytes]:
+    return cast(IO[bytes], Inflated(path, offset))
+
+
+def _as_type(plane: Values, dtype: np.dtype[Any]) -> Values:
+    return plane.astype(dtype)
 
 
 def open_nrrd(path: Path, require_geometry: bool = True) -> VolumeFile:
@@ -89,7 +121,10 @@ def open_nrrd(path: Path, require_geometry: bool = True) -> VolumeFile:
     least = _NRRD_BYTES.get(fields.get("type", "").replace("unsigned ", "u").replace("signed ", ""), 1)
     size = int(np.prod([max(size, 0) for size in sizes], dtype=object)) * least
     require_size(path, size, there * GZIP_RATIO if packed else there)
-    return _opened(path, "NRRD", "NrrdImageIO", True, None, require_geometry)
+    header = _itk_header(path, "NRRD", "NrrdImageIO", require_geometry)
+    if header.shape[0] > 1:
+        header.notes.append("NRRD: the whole volume is loaded when the first slice is read")
+    return header.opened(path, "NRRD", _NrrdSlices(path, header.shape, header.dtype))
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
@@ -133,9 +168,34 @@ def _beside(path: Path, name: str) -> Path:
         raise UserError(f"{path}: its voxels cannot be read: {error}") from None
 
 
-def _opened(
-    path: Path, kind: str, reader_name: str, whole: bool, modality: str | None, require_geometry: bool
-) -> VolumeFile:
+@dataclass
+class _Header:
+    """What SimpleITK makes of a header."""
+
+    shape: tuple[int, int, int]
+    channels: int
+    dtype: np.dtype[Any]
+    affine: Affine
+    has_geometry: bool
+    notes: list[str]
+
+    def opened(self, path: Path, kind: str, source: SliceSource, modality: str | None = None) -> VolumeFile:
+        return VolumeFile(
+            path,
+            kind,
+            (path,),
+            self.shape,
+            self.channels,
+            self.dtype,
+            self.affine,
+            self.has_geometry,
+            source,
+            modality,
+            tuple(self.notes),
+        )
+
+
+def _itk_header(path: Path, kind: str, reader_name: str, require_geometry: bool) -> _Header:
     notes: list[str] = []
     with suspicion(path, kind):
         sitk = _simpleitk()
@@ -154,15 +214,7 @@ def _opened(
     dtype = np.dtype(np.float32) if stored.kind == "f" else stored
     usable, has_geometry = usable_affine(path, affine, require_geometry, notes)
     width, height, depth = (*size[:3], 1)[:3]
-    if whole and depth > 1:
-        notes.append(
-            f"packed {kind}: loaded whole when the first slice is read"
-            if kind != "NRRD"
-            else "NRRD: loaded whole when the first slice is read"
-        )
-    source = _ItkSlices(path, kind, reader_name, (width, height, depth), len(size), whole, dtype)
-    shape = (depth, height, width)
-    return VolumeFile(path, kind, (path,), shape, channels, dtype, usable, has_geometry, source, modality, tuple(notes))
+    return _Header((depth, height, width), channels, dtype, usable, has_geometry, notes)
 
 
 def _simpleitk() -> Any:
@@ -188,45 +240,23 @@ def _affine(reader: Any, axes: int) -> Affine:
     return np.asarray(_LPS_TO_RAS @ affine, np.float64)
 
 
-class _ItkSlices:
-    """Slices cut from the file by SimpleITK, or from the volume where it must be loaded whole."""
+class _NrrdSlices:
+    """Slices of a volume that SimpleITK loads whole, as it cannot read parts of NRRD."""
 
-    def __init__(
-        self,
-        path: Path,
-        kind: str,
-        reader_name: str,
-        size: tuple[int, int, int],
-        axes: int,
-        whole: bool,
-        dtype: np.dtype[Any],
-    ) -> None:
-        self._path, self._kind, self._reader_name = path, kind, reader_name
-        self._size, self._axes, self._whole, self._dtype = size, axes, whole, dtype
+    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+        self._path, self._shape, self._dtype = path, shape, dtype
         self._values: Values | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_values": None}
 
     def read(self, k: int) -> Values:
-        with suspicion(self._path, self._kind):
-            if not self._whole:
-                return self._cut(k)
+        with suspicion(self._path, "NRRD"):
             if self._values is None:
                 sitk = _simpleitk()
-                array = sitk.GetArrayFromImage(_reader(sitk, self._path, self._reader_name).Execute())
-                width, height, depth = self._size
-                self._values = np.asarray(array).reshape(depth, height, width, *array.shape[self._axes :])
+                array = np.asarray(sitk.GetArrayFromImage(_reader(sitk, self._path, "NrrdImageIO").Execute()))
+                self._values = array.reshape(*self._shape, *((3,) if array.size == 3 * np.prod(self._shape) else ()))
             return np.asarray(self._values[k]).astype(self._dtype)
 
-    def _cut(self, k: int) -> Values:
-        sitk = _simpleitk()
-        reader = _reader(sitk, self._path, self._reader_name)
-        width, height, _ = self._size
-        reader.SetExtractIndex([0, 0, k, 0][: self._axes])
-        reader.SetExtractSize([width, height, *[1] * (self._axes - 2)])
-        array = np.asarray(sitk.GetArrayFromImage(reader.Execute()))
-        return array.reshape(height, width, *array.shape[self._axes :]).astype(self._dtype)
-
     def slices(self) -> Iterator[Values]:
-        yield from (self.read(k) for k in range(self._size[2]))
+        yield from (self.read(k) for k in range(self._shape[0]))

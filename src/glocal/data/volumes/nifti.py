@@ -54,11 +54,14 @@ def open_nifti(path: Path, require_geometry: bool = True) -> VolumeFile:
         shape = _shape(path, tuple(int(size) for size in header["dim"]))
         stored: np.dtype[Any] = header.get_data_dtype()
         slope, intercept = _scaling(header)
+        offset = int(header["vox_offset"]) or header.single_vox_offset
+        if offset < header.sizeof_hdr:
+            raise UserError(f"{path}: its header puts the voxels at byte {offset}; copy the file again from its source")
         affine, has_geometry = usable_affine(path, _affine(path, header, notes), require_geometry, notes)
     channels = 3 if stored.names else 1
     if stored.kind not in "iuf" and stored.names != ("R", "G", "B"):
         raise UserError(f"{path}: voxels of type {stored} are not read; save it as integers or floating point")
-    offset, scaled = int(header["vox_offset"]), (slope, intercept) != (1.0, 0.0)
+    scaled = (slope, intercept) != (1.0, 0.0)
     there = path.stat().st_size * GZIP_RATIO if zipped else path.stat().st_size - offset
     require_size(path, shape[0] * shape[1] * shape[2] * stored.itemsize, there)
     if scaled:
