@@ -46,15 +46,24 @@ def test_few_skewed_cases_are_covered_better_than_by_percentiles() -> None:
 
 
 def test_the_studentised_interval_by_hand() -> None:
-    """Ends are mean − t·se, with t the quantiles of (resampled mean − mean) / its own standard error."""
+    """Ends are mean − t·se, with t the quantiles of (resampled mean − mean) / its own standard error,
+    which counts at least half that of all cases.
+    """
     values = np.array([0.1, 0.5, 0.6, 0.9, 0.95, 0.97])
     bootstrap = Bootstrap.over([None] * 6, resamples=400, seed=3)
+    whole = values.std() / np.sqrt(6)
     t = []
     for drawn in np.random.default_rng(3).multinomial(6, [1 / 6] * 6, size=400):
         sample = np.repeat(values, drawn)
-        error = sample.std() / np.sqrt(6)
-        t.append((sample.mean() - values.mean()) / error if error > 0 else np.sign(sample.mean() - values.mean()) * 1e6)
+        t.append((sample.mean() - values.mean()) / max(sample.std() / np.sqrt(6), 0.5 * whole))
     low, high = np.percentile(t, [2.5, 97.5])
-    error = values.std() / np.sqrt(6)
-    expected = np.clip([values.mean() - high * error, values.mean() - low * error], 0.1, 0.97)
+    expected = np.clip([values.mean() - high * whole, values.mean() - low * whole], 0.1, 0.97)
     assert bootstrap.means(values[:, None])[0] == pytest.approx(expected)
+
+
+def test_one_outlier_does_not_stretch_the_interval_over_the_whole_range() -> None:
+    values = np.append(np.random.default_rng(0).normal(0.95, 0.005, 39), 0.0)
+    low, high = Bootstrap.over([None] * 40).means(values[:, None])[0]
+    error = values.std(ddof=1) / np.sqrt(40)
+    assert 0.8 < low < values.mean() - 1.5 * error
+    assert high <= values.max()

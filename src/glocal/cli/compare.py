@@ -118,20 +118,22 @@ def _print(comparison: Comparison) -> None:
     from glocal.cli._evaluation_tables import plain_table
     from glocal.comparison.sentences import headline
     from glocal.comparison.tables import caption, cost_columns, entries, head, probability
+    from glocal.evaluation.report_parts import number
 
     console = Console()
-    results, costs = comparison.results[:3], cost_columns(comparison.costs)[:2]
-    pairs = {pair.model: probability(pair.p_holm) for pair in results[0].pairs}
-    headers = ["model", head(results[0]), "interval"]
-    headers += ["p (Holm)"] if pairs else []
-    headers += [*(head(result) for result in results[1:]), *(name for name, _ in costs)]
-    columns = [entries(result) for result in results]
+    first, *others = comparison.results
+    pairs = {pair.model: probability(pair.p_holm) for pair in first.pairs}
     rows = []
-    for m, label in enumerate(comparison.labels):
-        row = [label, columns[0][m].text + ("*" if columns[0][m].best else ""), columns[0][m].interval]
-        row += [pairs.get(label, "reference")] if pairs else []
-        rows.append([*row, *(column[m].text for column in columns[1:]), *(texts[m] for _, texts in costs)])
+    for m, (label, entry) in enumerate(zip(comparison.labels, entries(first), strict=True)):
+        row = [label, entry.text, entry.interval, *([pairs.get(label, "reference")] if pairs else [])]
+        rows.append([*row, f"{100 * comparison.stability[m, 0]:.0f} %"] if pairs else row)
+    headers = ["model", head(first), "interval", *(["p (Holm)", "first in"] if pairs else [])]
     console.print(plain_table(headers, rows))
+    columns = [(head(result), [number(row.mean, result.facts.digits) for row in result.rows]) for result in others]
+    for shown in (columns, cost_columns(comparison.costs)):
+        if shown:
+            rows = [[label, *(texts[m] for _, texts in shown)] for m, label in enumerate(comparison.labels)]
+            console.print(plain_table(["model", *(name for name, _ in shown)], rows))
     for text in (caption(comparison), *headline(comparison)):
         console.print(text, markup=False, highlight=False)
     for cell in comparison.missing:

@@ -174,7 +174,15 @@ def analyse(
     rows = tuple(_row(measured, m, label, len(bootstrap.clusters)) for m, label in enumerate(labels))
 
     def compared(pairs: Sequence[tuple[int, int]]) -> tuple[Pair, ...]:
-        found = [_pair(measured, labels, pair, test, units, bootstrap) for pair in pairs]
+        if measured.values is None:
+            found = [_by_resamples(measured, labels, pair, bootstrap) for pair in pairs]
+        else:
+            differences = measured.values[:, [m for m, _ in pairs]] - measured.values[:, [m for _, m in pairs]]
+            intervals = bootstrap.means(differences) if pairs else np.empty((0, 2))
+            found = [
+                _pair(labels, pair, measured.facts, d, ends, test, units, bootstrap)
+                for pair, d, ends in zip(pairs, differences.T, intervals, strict=True)
+            ]
         return _judged(found, measured.facts)
 
     against = compared([(m, reference) for m in range(len(labels)) if m != reference])
@@ -204,26 +212,28 @@ def _row(measured: Measured, m: int, label: str, cases: int) -> Row:
 
 
 def _pair(
-    measured: Measured, labels: Sequence[str], pair: tuple[int, int], test: Test, units: Units, bootstrap: Bootstrap
+    labels: Sequence[str],
+    pair: tuple[int, int],
+    facts: Facts,
+    d: FloatArray,
+    ends: FloatArray,
+    test: Test,
+    units: Units,
+    bootstrap: Bootstrap,
 ) -> Pair:
-    """Not yet adjusted or judged."""
-    model, other = pair
-    names = (labels[model], labels[other])
-    if measured.values is None:
-        return _by_resamples(measured, pair, names, bootstrap)
-    d = measured.values[:, model] - measured.values[:, other]
+    """From the differences of cases ``(N,)`` and the interval of their mean; not yet adjusted or judged."""
     known = ~np.isnan(d)
     of_units = units.means(d)
     some = of_units[~np.isnan(of_units)]
-    good = some * measured.facts.direction
-    low, high = bootstrap.means(d[:, None])[0]
+    good = some * facts.direction
     if test == "permutation":
         statistic, p = sign_flip(d[known], units.index[known], seed=bootstrap.seed)
     else:
         statistic, p = signed_rank(some)
     median, median_low, median_high = hodges_lehmann(some, bootstrap.confidence)
     return Pair(
-        *names,
+        labels[pair[0]],
+        labels[pair[1]],
         units=some.size,
         left_out=units.count - some.size,
         test=test,
@@ -231,8 +241,8 @@ def _pair(
         p=p,
         p_holm=p,
         difference=float(d[known].mean()) if known.any() else math.nan,
-        low=float(low),
-        high=float(high),
+        low=float(ends[0]),
+        high=float(ends[1]),
         median=median,
         median_low=median_low,
         median_high=median_high,
@@ -245,7 +255,7 @@ def _pair(
     )
 
 
-def _by_resamples(measured: Measured, pair: tuple[int, int], names: tuple[str, str], bootstrap: Bootstrap) -> Pair:
+def _by_resamples(measured: Measured, labels: Sequence[str], pair: tuple[int, int], bootstrap: Bootstrap) -> Pair:
     """The paired bootstrap: how often resamples of the cases turn the difference round."""
     model, other = pair
     draws = measured.draws[:, model] - measured.draws[:, other]
@@ -258,7 +268,8 @@ def _by_resamples(measured: Measured, pair: tuple[int, int], names: tuple[str, s
     difference = float(measured.estimate[model] - measured.estimate[other])
     nothing = math.nan
     return Pair(
-        *names,
+        labels[model],
+        labels[other],
         units=bootstrap.num_clusters,
         left_out=0,
         test="bootstrap",

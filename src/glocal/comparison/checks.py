@@ -107,16 +107,14 @@ def common_keys(sources: Sources, scores: Mapping[Cell, Scores]) -> tuple[tuple[
         one = by_label[first][key]
         for other in others:
             _require_same_cases(by_label[other][key], scores[by_label[other][key]], one, scores[one])
-    notes = []
-    for label, cells in by_label.items():
-        more = [cell for key, cell in cells.items() if key not in keys]
-        if more:
-            names = ", ".join(cell.name for cell in more[:_MOST]) + (", …" if len(more) > _MOST else "")
-            notes.append(
-                f"{label}: {len(more)} of {len(cells)} finished cells are left out, because not every model has that "
-                f"fold and seed ({names})"
-            )
-    return keys, tuple(notes)
+    left = {label: [cell for key, cell in cells.items() if key not in keys] for label, cells in by_label.items()}
+    if not any(left.values()):
+        return keys, ()
+    counts = ", ".join(f"{label} {len(cells)} of {len(by_label[label])}" for label, cells in left.items() if cells)
+    names = [cell.name for cells in left.values() for cell in cells]
+    listed = ", ".join(names[:_MOST]) + (", …" if len(names) > _MOST else "")
+    note = f"left out, because not every model has finished that fold and seed: {counts} trainings ({listed})"
+    return keys, (note,)
 
 
 def _no_common(by_label: Mapping[str, Mapping[Key, Cell]]) -> UserError:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from glocal.comparison.costs import Cost, pareto
+from glocal.comparison.costs import COSTS, Cost, pareto
 from glocal.evaluation.plots import INK, PALETTE, axes_of, plain
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "figures_of"]
 
-_LABEL = 22
+_LABEL = 28
 _COSTS: tuple[tuple[str, str, float], ...] = (
     ("multiply_adds", "multiply-adds (G)", 1e9),
     ("parameters", "parameters (M)", 1e6),
@@ -38,7 +39,9 @@ def _intervals(comparison: Comparison) -> Any:
         colour = _colour(comparison, m)
         cells = comparison.primary.cells[m]
         if len(cells) > 1:
-            axis.plot(cells, np.full(len(cells), m), "o", color=colour, alpha=0.35, markersize=5, markeredgewidth=0)
+            axis.plot(
+                cells, np.full(len(cells), m + 0.25), "o", color=colour, alpha=0.6, markersize=4, markeredgewidth=0
+            )
         axis.plot([row.low, row.high], [m, m], color=colour, linewidth=2.4, solid_capstyle="butt")
         axis.plot(row.estimate, m, "D", color=colour, markersize=7, markeredgecolor="white", markeredgewidth=0.8)
     _models_on_y(axis, comparison)
@@ -96,7 +99,10 @@ def _critical(comparison: Comparison) -> Any:
         axis.plot([rank, rank], [0, 0.12], color=INK, linewidth=1.2)
         axis.text(rank, 0.2, str(rank), ha="center", va="bottom", color=INK, fontsize=10)
     span = max(models - 1, 1)
-    for side, chosen, edge, align in (("left", left, 1 - 0.06 * span, "right"), ("right", right, models + 0.06 * span, "left")):  # fmt: skip  # noqa: E501
+    for side, chosen, edge, align in (
+        ("left", left, 1 - 0.06 * span, "right"),
+        ("right", right, models + 0.06 * span, "left"),
+    ):
         for step, index in enumerate(chosen):
             x, y = ranks.average[index], -(bars + 0.35 + 0.45 * step)
             axis.plot([x, x, edge], [0, y, y], color=_colour(comparison, int(index)), linewidth=1.3)
@@ -111,7 +117,8 @@ def _critical(comparison: Comparison) -> Any:
     axis.plot([1, 1 + ranks.critical], [top, top], color=INK, linewidth=2)
     for x in (1, 1 + ranks.critical):
         axis.plot([x, x], [top - 0.08, top + 0.08], color=INK, linewidth=2)
-    axis.text(1 + ranks.critical / 2, top + 0.12, f"critical difference {ranks.critical:.2f}", ha="center", va="bottom", color=INK, fontsize=9)  # fmt: skip  # noqa: E501
+    text = f"critical difference {ranks.critical:.2f}"
+    axis.text(1 + ranks.critical / 2, top + 0.12, text, ha="center", va="bottom", color=INK, fontsize=9)
     axis.set_xlim(1 - 0.75 * span, max(models, 1 + ranks.critical) + 0.75 * span)
     axis.set_ylim(-depth, 1.45)
     return figure
@@ -146,49 +153,26 @@ def _stability(comparison: Comparison) -> Any:
     return figure
 
 
-def _cost(comparison: Comparison) -> Any:
-    """The first metric over each cost, one panel each, the Pareto front joined."""
+def _cost(comparison: Comparison, name: str, label: str, unit: float) -> Any:
+    """The first metric over a cost, the Pareto front joined."""
     facts = comparison.results[0].facts
     scores = [row.estimate for row in comparison.results[0].rows]
-    shown = [entry for entry in _COSTS if sum(getattr(cost, entry[0]) is not None for cost in comparison.costs) > 1]
-    if not shown:
+    costs = [_scaled(cost, name, unit) for cost in comparison.costs]
+    if sum(cost is not None and score == score for cost, score in zip(costs, scores, strict=True)) < 2:
         return None
-    figure, axes = axes_of(5.2 * min(2, len(shown)), 3.7 * ((len(shown) + 1) // 2))
-    if len(shown) > 1:
-        figure.clear()
-        axes = _grid_of(figure, len(shown))
-    for axis, (name, label, unit) in zip(axes, shown, strict=True):
-        costs = [_scaled(cost, name, unit) for cost in comparison.costs]
-        front = pareto(costs, [score * facts.direction for score in scores])
-        _panel(axis, comparison, costs, scores, front)
-        axis.set_xlabel(label, color=INK, fontsize=10)
-        axis.set_ylabel(facts.label, color=INK, fontsize=10)
-        if facts.direction < 0:
-            axis.invert_yaxis()
+    figure, (axis,) = axes_of(5.2, 3.7)
+    _panel(axis, comparison, costs, scores, pareto(costs, [score * facts.direction for score in scores]))
+    axis.set_xlabel(label, color=INK, fontsize=10)
+    axis.set_ylabel(facts.label, color=INK, fontsize=10)
+    if facts.direction < 0:
+        axis.invert_yaxis()
     return figure
-
-
-def _grid_of(figure: Any, panels: int) -> list[Any]:
-    axes = list(figure.subplots((panels + 1) // 2, 2).flat)
-    for axis in axes[panels:]:
-        axis.remove()
-    for axis in axes[:panels]:
-        axis.patch.set_alpha(0)
-        axis.tick_params(colors=INK, labelsize=9, which="both")
-        axis.grid(True, color=INK, alpha=0.12, linewidth=0.8)
-        axis.set_axisbelow(True)
-        for side, spine in axis.spines.items():
-            spine.set_visible(side in ("left", "bottom"))
-            spine.set_color(INK)
-    return axes[:panels]
 
 
 def _panel(
     axis: Any, comparison: Comparison, costs: Sequence[float | None], scores: Sequence[float], front: Sequence[bool]
 ) -> None:
     known = [(cost, scores[m], m) for m, cost in enumerate(costs) if cost is not None and scores[m] == scores[m]]
-    if not known:
-        return
     best = sorted((cost, score) for cost, score, m in known if front[m])
     axis.plot(*zip(*best, strict=True), color=INK, linewidth=1, linestyle="--", alpha=0.6)
     lowest, highest = min(cost for cost, _, _ in known), max(cost for cost, _, _ in known)
@@ -233,10 +217,16 @@ def _scaled(cost: Cost, name: str, unit: float) -> float | None:
 
 
 FIGURES: dict[str, tuple[str, Callable[[Comparison], Any]]] = {
-    "intervals": ("Means with their intervals; pale dots are single trainings", _intervals),
+    "intervals": ("Means with their intervals over cases; the dots below are single trainings", _intervals),
     "differences": ("Differences to the reference, case by case; the bar is the interval of the mean", _differences),
     "critical-difference": ("Average ranks; a bar joins models that are not shown to differ", _critical),
     "rank-stability": ("How often each model has each rank when the cases are drawn again", _stability),
-    "cost": ("Accuracy against cost; the dashed line is the Pareto front", _cost),
+    **{
+        f"cost-{name.replace('_', '-')}": (
+            f"Accuracy against {COSTS[name]}; the dashed line is the Pareto front",
+            partial(_cost, name=name, label=label, unit=unit),
+        )
+        for name, label, unit in _COSTS
+    },
 }
 """By name of the file: what it shows, and what draws it."""

@@ -54,6 +54,7 @@ def _draw(figure: Any, drawing: Markup, stem: Path) -> dict[str, Path]:
         if suffix == ".svg":
             write_text(path, drawing.replace("<svg ", '<svg color="black" font-family="sans-serif" ', 1) + "\n")
         else:
+            figure.set_layout_engine("none")  # laid out already, for the SVG
             with atomic(path) as temporary:
                 figure.savefig(temporary, dpi=200, facecolor="white")
         found[f"figures/{path.name}"] = path

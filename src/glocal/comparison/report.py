@@ -11,7 +11,7 @@ from glocal.comparison.analysis import ALPHA, Pair, Result
 from glocal.comparison.figures import FIGURES
 from glocal.comparison.measures import CONVENTIONS
 from glocal.comparison.sentences import headline, ranks_sentence
-from glocal.comparison.tables import MARK, caption, cost_columns, entries, head, mean_sd, probability
+from glocal.comparison.tables import MARK, Entry, caption, cost_columns, entries, head, mean_sd, probability
 from glocal.errors import counted
 from glocal.evaluation.page import Markup, element, join, table
 from glocal.evaluation.report_parts import NONE, document_of, manifest_table, notes_list, number, number_range
@@ -65,15 +65,16 @@ def _table(comparison: Comparison) -> Markup:
     columns = [entries(result) for result in comparison.results]
     rows = []
     for m, label in enumerate(comparison.labels):
-        cells = []
-        for column in columns:
-            text = column[m].text + (MARK if column[m].differs else "")
-            shown = element("b", text) if column[m].best else element("span", text)
-            cells.append(join([shown, element("small", column[m].interval)]))
+        cells = [_shown(column[m]) for column in columns]
         name = f"{label} (reference)" if label == comparison.reference and len(comparison.labels) > 1 else label
         rows.append([name, *cells, *(texts[m] for _, texts in costs)])
     headers = ["model", *(head(result) for result in comparison.results), *(name for name, _ in costs)]
     return join([table(headers, rows), element("p", caption(comparison) + " Bold: the best of a column.")])
+
+
+def _shown(entry: Entry) -> Markup:
+    text = entry.text + (MARK if entry.differs else "")
+    return join([element("b" if entry.best else "span", text), element("small", entry.interval)])
 
 
 def _figures(drawings: Mapping[str, Markup], names: Sequence[str]) -> Markup | None:
@@ -87,21 +88,29 @@ def _tests(comparison: Comparison) -> Markup | None:
     if len(comparison.labels) < 2:
         return None
     tables = [
-        table(_TEST_HEADERS, [_test_row(pair, result) for pair in result.pairs], caption=head(result))
+        (head(result), table(_TEST_HEADERS, [_test_row(pair, result) for pair in result.pairs]))
         for result in comparison.results
     ]
     what = (
         "Every model minus the reference. The difference of means has a bootstrap interval; the median difference "
-        "(Hodges–Lehmann) has that of the signed-rank test. Effect sizes are above 0 where the model is better. "
+        "(Hodges–Lehmann) has that of the signed-rank test. Effect sizes are above 0 where the model is better; "
+        "+ / = / − counts the units on which it is better, equal, worse. "
         "p is two-sided, and adjusted by Holm for the models in each table; the first metric is the one to conclude "
         "from, the others are not adjusted for each other."
     )
-    return join([element("p", what), *tables])
+    return join([element("p", what), _first_open(tables)])
+
+
+def _first_open(tables: Sequence[tuple[str, Markup]]) -> Markup:
+    """The first table, and the others behind their names."""
+    (name, first), *others = tables
+    hidden = [element("details", element("summary", name), content) for name, content in others]
+    return join([element("h3", name), first, *hidden])
 
 
 _TEST_HEADERS = (
-    *("model", "difference", "median difference", "p", "p (Holm)", "rank-biserial", "d_z"),
-    *("better / equal / worse", "verdict"),
+    *("model", "verdict", "difference", "median difference", "p (Holm)", "rank-biserial", "d_z"),
+    "+ / = / −",
 )
 
 
@@ -111,14 +120,13 @@ def _test_row(pair: Pair, result: Result) -> list[str]:
     verdict = element("b", pair.verdict) if pair.p_holm < ALPHA else element("span", pair.verdict)
     return [
         pair.model,
+        verdict,
         _with_interval(pair.difference, pair.low, pair.high, digits),
         _with_interval(pair.median, pair.median_low, pair.median_high, digits) if of_units else NONE,
-        probability(pair.p),
-        probability(pair.p_holm),
+        join([probability(pair.p_holm), element("small", f"unadjusted {probability(pair.p)}")]),
         number(pair.rank_biserial, 2, signed=True),
         number(pair.d_z, 2, signed=True),
         f"{pair.better} / {pair.equal} / {pair.worse}" if of_units else NONE,
-        verdict,
     ]
 
 
@@ -128,10 +136,14 @@ def _with_interval(value: float, low: float, high: float, digits: int) -> Markup
 
 
 def _ranks(comparison: Comparison, drawings: Mapping[str, Markup]) -> Markup | None:
-    shown = _figures(drawings, ("critical-difference", "rank-stability"))
-    if shown is None:
+    shown = [
+        element("figure", drawings[name], element("figcaption", FIGURES[name][0]), style="margin:14px 0")
+        for name in ("critical-difference", "rank-stability")
+        if name in drawings
+    ]
+    if not shown:
         return None
-    parts = [element("p", ranks_sentence(comparison)), shown]
+    parts = [element("p", ranks_sentence(comparison)), *shown]
     everyone = comparison.results[0].everyone
     if everyone:
         found = {frozenset((pair.model, pair.other)): pair for pair in everyone}
@@ -161,8 +173,8 @@ def _costs(comparison: Comparison, drawings: Mapping[str, Markup]) -> Markup | N
         "is on the Pareto front: no other model is both cheaper and better. Vertical lines are the intervals of the "
         "means."
     )
-    figure = drawings.get("cost")
-    return join([element("p", what), *([figure] if figure is not None else []), table(headers, rows)])
+    figures = _figures(drawings, [name for name in FIGURES if name.startswith("cost-")])
+    return join([element("p", what), *([figures] if figures is not None else []), table(headers, rows)])
 
 
 def _per_class(comparison: Comparison) -> Markup | None:
@@ -172,20 +184,9 @@ def _per_class(comparison: Comparison) -> Markup | None:
     for metric in dict.fromkeys(result.facts.name for result in comparison.per_class):
         results = [result for result in comparison.per_class if result.facts.name == metric]
         columns = [entries(result) for result in results]
-        rows = []
-        for m, label in enumerate(comparison.labels):
-            cells = [
-                join(
-                    [
-                        element("b" if column[m].best else "span", column[m].text + MARK * column[m].differs),
-                        element("small", column[m].interval),
-                    ]
-                )
-                for column in columns
-            ]
-            rows.append([label, *cells])
-        tables.append(table(["model", *(result.group or "" for result in results)], rows, caption=head(results[0])))
-    return join(tables)
+        rows = [[label, *(_shown(column[m]) for column in columns)] for m, label in enumerate(comparison.labels)]
+        tables.append((head(results[0]), table(["model", *(result.group or "" for result in results)], rows)))
+    return _first_open(tables)
 
 
 def _empty(comparison: Comparison) -> Markup | None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from glocal.comparison.analysis import ALPHA, Pair, Result, Row
 from glocal.comparison.costs import Cost
+from glocal.errors import counted
 from glocal.evaluation.report_parts import NONE, number, number_range
 from glocal.evaluation.table import guard
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from glocal.comparison.comparison import Comparison
 
 __all__ = [
+    "MARK",
     "Entry",
     "caption",
     "cost_columns",
@@ -28,6 +30,7 @@ __all__ = [
     "latex_table",
     "long_csv",
     "markdown_table",
+    "mean_sd",
     "pairwise_csv",
     "probability",
 ]
@@ -109,17 +112,19 @@ def caption(comparison: Comparison) -> str:
     groups = f" of {design['groups']} groups" if design["groups"] and interval["clusters"] < design["cases"] else ""
     spread = f"Mean ± standard deviation over {cells} trainings" if cells > 1 else "Mean of one training"
     if cells > 1:
-        spread += f" ({design['folds']} folds × {design['repetitions']} seeds)"
+        times = "×" if cells == design["folds"] * design["repetitions"] else "and"
+        spread += f" ({counted(design['folds'], 'fold')} {times} {counted(design['repetitions'], 'seed')})"
     test = {"wilcoxon": "Wilcoxon's signed-rank test", "permutation": "sign-flip permutation test"}
     units = {"group": "on means of groups", "case": "on cases"}
     if design["test"]["name"] == "permutation":
         units["group"] = "of whole groups"
     text = f"{spread}, {100 * interval['confidence']:g} % bootstrap interval over {design['cases']} cases{groups}. "
     if len(comparison.labels) > 1:
+        used = {pair.test for result in comparison.results for pair in result.pairs}
+        other = ", paired bootstrap for metrics that are no means over cases" if "bootstrap" in used else ""
         text += (
             f"{MARK} differs from {comparison.reference} ({test[design['test']['name']]} "
-            f"{units[design['test']['units']]}, or paired bootstrap for metrics that are no means over cases; Holm, "
-            f"p < {ALPHA:g}). "
+            f"{units[design['test']['units']]}{other}; Holm, p < {ALPHA:g}). "
         )
     policy = design["conventions"].get("policy")
     return text + (f"Empty masks: {policy}." if policy else "")

@@ -117,7 +117,11 @@ def write_benchmark(
     variants = tuple(Variant(label, "unet") for label in errors)
     test = list(options.get("cases", [f"case {n}" for n in range(12)]))
     val = [test[fold::folds] for fold in range(folds)] if part == "val" else [[f"v{fold}"] for fold in range(folds)]
-    splits = {"format": 1, "folds": [{"train": ["t"], "val": ids} for ids in val], "test": [] if part == "val" else test}
+    splits = {
+        "format": 1,
+        "folds": [{"train": ["t"], "val": ids} for ids in val],
+        "test": [] if part == "val" else test,
+    }
     facts = {**DATA, "classes": ["background", "polyp"], "multi_label": False, "cases": 20, "channels": 3}
     plan = Plan(folder, facts, variants, {}, splits, folds, tuple(seeds), evaluated=part)  # type: ignore[arg-type]
     bench = BenchmarkFolder(folder)
