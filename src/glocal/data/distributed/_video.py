@@ -45,6 +45,6 @@ def _decoded(path: Path, wanted: tuple[int, ...]) -> dict[int, Array]:
                     found[number] = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
                 if number >= max(wanted):
                     break
-    except (av.FFmpegError, IndexError, EOFError):
+    except (av.error.FFmpegError, IndexError):
         raise UserError(f"{path}: the video cannot be decoded (damaged, or an unknown codec); copy it again") from None
     return found
