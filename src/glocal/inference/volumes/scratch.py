@@ -37,9 +37,9 @@ class Scratch:
         size = int(np.prod(shape, dtype=np.int64))
         with writing(folder / "mask"):
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115  (lives as long as this object)
-            _reserve(self._file, size)
-        self._map = mmap.mmap(self._file.fileno(), size)
+            with tempfile.TemporaryFile(dir=folder) as stream:
+                _reserve(stream, size)
+                self._map = mmap.mmap(stream.fileno(), size)  # keeps the file on its own
         self.voxels: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8).reshape(shape)
 
     def release(self) -> None:

@@ -79,7 +79,9 @@ def choose_viewing(file: VolumeFile, steps: Preprocessing, window: tuple[float, 
             )
         intensity = Intensity.from_json(steps.intensity)
         limits = intensity.limits(file)
-        notes.append(f"{intensity}: {limits[0]:g} and {limits[1]:g} become 0 and 1")
+        low, high = limits
+        fixed = intensity.kind == "window"
+        notes.append(f"{intensity} becomes 0 to 1" if fixed else f"{intensity}: {low:g} and {high:g} become 0 and 1")
     elif window is not None:
         if not window[0] < window[1]:
             raise UserError(f"a window from {window[0]:g} to {window[1]:g} is empty; give the smaller value first")

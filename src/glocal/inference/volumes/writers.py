@@ -41,11 +41,10 @@ def write_nifti(mask: npt.NDArray[np.uint8], file: VolumeFile, path: str | Path)
         source = nibabel.load(file.path)
         header, kind = source.header.copy(), type(source)
         header.extensions.clear()
-        for name in _TEXTS:
+        for name in set(_TEXTS) & set(header.keys()):
             header[name] = b""
         header["cal_min"], header["cal_max"], header["intent_code"] = 0, 0, 0
         header.set_data_shape(voxels.shape)
-        header["pixdim"][4:] = 0
     else:
         header, kind = nibabel.Nifti1Header(), nibabel.Nifti1Image
         header.set_data_shape(voxels.shape)
