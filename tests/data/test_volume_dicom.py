@@ -379,6 +379,13 @@ def test_documents_are_refused_by_name(tmp_path: Path, kind: str, name: str) -> 
         read_image(path)
 
 
+def test_a_segmentation_object_is_no_image(tmp_path: Path) -> None:
+    write_series(tmp_path, CT)
+    path = write_dicom(tmp_path / "seg.dcm", GREY, SOPClassUID="1.2.840.10008.5.1.4.1.1.66.4", Modality="SEG")
+    refused(path, "a DICOM segmentation holds labels and no image")
+    assert open_volume(tmp_path).shape == (5, 6, 8)
+
+
 def test_a_header_that_promises_too_much_is_refused_before_anything_is_allocated(tmp_path: Path) -> None:
     wide = write_dicom(tmp_path / "wide.dcm", GREY, Rows=65535, Columns=65535)
     refused(wide, "above the limit")

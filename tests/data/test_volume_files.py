@@ -93,6 +93,7 @@ MAKERS: dict[str, Callable[..., Path]] = {
     "x.mhd": itk,
     "x.nrrd": itk,
     "packed.mha": lambda path, values=VALUES: itk(path, values, True),
+    "packed.nrrd": lambda path, values=VALUES: itk(path, values, True),
     "x.npy": npy,
     "x.npz": npz,
     "x.h5": hdf5,
@@ -270,9 +271,11 @@ def peak(file: VolumeFile) -> int:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.mha", "x.npy", "x.npz", "x.h5", "x.tif", "dicom"])
+@pytest.mark.parametrize(
+    "name", ["x.nii", "x.nii.gz", "x.mha", "packed.mha", "packed.nrrd", "x.npy", "x.npz", "packed.h5", "x.tif", "dicom"]
+)
 def test_going_through_slices_holds_a_few_at_a_time(tmp_path: Path, name: str) -> None:
-    values = np.zeros((60, 128, 160), np.uint16)
+    values = np.zeros((30, 200, 240), np.uint16)
     if name == "dicom":
         from dicom_makers import placed, write_dicom
 
@@ -282,7 +285,7 @@ def test_going_through_slices_holds_a_few_at_a_time(tmp_path: Path, name: str) -
         file = open_volume(tmp_path / "s")
     else:
         file = open_volume(MAKERS[name](tmp_path / name, values))
-    one = 128 * 160 * file.dtype.itemsize
+    one = 200 * 240 * file.dtype.itemsize
     assert peak(file) < 8 * one + 400_000  # buffers of zlib and of files
     assert values.nbytes > 16 * one + 400_000
 
@@ -603,6 +606,24 @@ def test_any_file_cut_anywhere_is_one_line_or_whole(tmp_path: Path, name: str) -
             assert path.name in str(error)  # noqa: PT017
         else:
             assert_array_equal(values, whole)
+
+
+@pytest.mark.parametrize("name", ["x.nii.gz", "packed.mha", "packed.nrrd", "x.npz", "packed.h5"])
+def test_damage_in_packed_voxels_never_gives_other_numbers(tmp_path: Path, name: str) -> None:
+    values = RNG.integers(0, 999, (9, 30, 30)).astype(np.int16)
+    path = MAKERS[name](tmp_path / name, values)
+    data = path.read_bytes()
+    refusals = 0
+    for place in np.random.default_rng(0).integers(len(data) // 2, len(data) - 10, 12):
+        spoilt = bytearray(data)
+        spoilt[place] ^= 0x5A
+        path.write_bytes(bytes(spoilt))
+        try:
+            assert_array_equal(open_volume(path).load().values, values)
+        except UserError as error:
+            assert "damaged or truncated" in str(error)  # noqa: PT017
+            refusals += 1
+    assert refusals >= 9  # the rest hit bytes that hold nothing
 
 
 @pytest.mark.parametrize("name", ["x.nii", "x.mha", "x.nrrd", "x.npy", "x.npz", "x.h5", "x.tif"])

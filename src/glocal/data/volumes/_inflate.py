@@ -1,4 +1,4 @@
-"""A zlib stream inside a file, read forward."""
+"""A zlib or gzip stream inside a file, read forward."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _CHUNK = 2**16
 
 
 class Inflated:
-    """What is unpacked from byte ``offset`` of a file on: ``read``, ``tell``, and ``seek`` forward."""
+    """What is unpacked from byte ``offset`` of a file on, zlib or gzip: ``read``, ``tell``, and ``seek`` forward."""
 
     def __init__(self, path: Path, offset: int) -> None:
         self._file = path.open("rb")
         self._file.seek(offset)
-        self._inflate = zlib.decompressobj()
+        self._inflate = zlib.decompressobj(zlib.MAX_WBITS | 32)  # by its header: zlib or gzip
         self._place = 0
 
     def read(self, size: int) -> bytes:

@@ -1,9 +1,8 @@
-"""MetaImage (.mha, .mhd) and NRRD: headers through SimpleITK; the voxels of a MetaImage are read slice by slice."""
+"""MetaImage (.mha, .mhd) and NRRD: headers through SimpleITK, voxels slice by slice."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from glocal.data.volumes._guards import require_plane, require_size, suspicion, 
 from glocal.data.volumes._inflate import Inflated
 from glocal.data.volumes._stream import StreamedSlices
 from glocal.data.volumes.nifti import GZIP_RATIO
-from glocal.data.volumes.volume import Affine, SliceSource, Values, VolumeFile
+from glocal.data.volumes.volume import Affine, Values, VolumeFile
 from glocal.errors import UserError, optional_import
 from glocal.files import require_regular_file
 
@@ -29,7 +28,6 @@ _TYPES = {
     **{"MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8"},
     **{"MET_FLOAT": "f4", "MET_DOUBLE": "f8"},
 }
-_NRRD_BYTES = {"char": 1, "uchar": 1, "short": 2, "ushort": 2, "int": 4, "uint": 4, "float": 4, "double": 8}
 _MODALITIES = {"MET_MOD_CT": "CT", "MET_MOD_MR": "MR", "MET_MOD_US": "US", "MET_MOD_NM": "NM"}
 
 
@@ -74,12 +72,37 @@ def open_metaimage(path: Path, require_geometry: bool = True) -> VolumeFile:
         require_size(path, int(fields.get("CompressedDataSize", 0)) if packed else size, there)
         require_size(path, size, there * GZIP_RATIO)
     header = _itk_header(path, "MetaImage", "MetaImageIO", require_geometry)
+    modality = _MODALITIES.get(fields.get("Modality", ""))
+    return _streamed(path, "MetaImage", header, (data, offset, packed), stored, modality)
+
+
+def _streamed(
+    path: Path,
+    kind: str,
+    header: _Header,
+    place: tuple[Path, int, bool],
+    stored: np.dtype[Any],
+    modality: str | None = None,
+) -> VolumeFile:
+    """``place``: the file of the voxels, the byte they begin at, and whether they are packed."""
+    data, offset, packed = place
     full = (*header.shape, 3) if header.channels == 3 else header.shape
     convert = partial(_as_type, dtype=header.dtype)
     opener = partial(_inflated, data, offset) if packed else partial(_plain, data)
-    start = 0 if packed else offset
-    source = StreamedSlices(path, "MetaImage", opener, packed, start, full, stored, convert)
-    return header.opened(path, "MetaImage", source, _MODALITIES.get(fields.get("Modality", "")))
+    source = StreamedSlices(path, kind, opener, packed, 0 if packed else offset, full, stored, convert)
+    return VolumeFile(
+        path,
+        kind,
+        (path,),
+        header.shape,
+        header.channels,
+        header.dtype,
+        header.affine,
+        header.has_geometry,
+        source,
+        modality,
+        header.notes,
+    )
 
 
 def _is_true(fields: dict[str, str], name: str) -> bool:
@@ -99,32 +122,39 @@ def _as_type(plane: Values, dtype: np.dtype[Any]) -> Values:
 
 
 def open_nrrd(path: Path, require_geometry: bool = True) -> VolumeFile:
-    """Open ``.nrrd`` or ``.nhdr``, which is loaded whole when the first slice is asked for.
+    """Open ``.nrrd`` or ``.nhdr``, raw or gzipped.
 
     Raises:
         UserError: As :func:`open_metaimage`.
     """
     with path.open("rb") as stream:
         head = stream.read(_HEAD)
-    text, _, _ = head.partition(b"\n\n")
-    fields = {
-        name.strip().lower(): value.strip()
-        for name, colon, value in (line.partition(":") for line in text.decode("latin-1").splitlines())
-        if colon and not name.startswith("#")
-    }
-    sizes = [int(size) for size in re.findall(r"-?[0-9]+", fields.get("sizes", ""))]
-    if not sizes:
-        raise UserError(f"{path}: its header gives no usable size; copy the file again")
-    data = fields.get("data file", fields.get("datafile", ""))
-    there = _beside(path, data).stat().st_size if data else path.stat().st_size - len(text)
-    packed = fields.get("encoding", "raw").lower() != "raw"
-    least = _NRRD_BYTES.get(fields.get("type", "").replace("unsigned ", "u").replace("signed ", ""), 1)
-    size = int(np.prod([max(size, 0) for size in sizes], dtype=object)) * least
-    require_size(path, size, there * GZIP_RATIO if packed else there)
-    header = _itk_header(path, "NRRD", "NrrdImageIO", require_geometry)
-    if header.shape[0] > 1:
-        header.notes.append("NRRD: the whole volume is loaded when the first slice is read")
-    return header.opened(path, "NRRD", _NrrdSlices(path, header.shape, header.dtype))
+    with suspicion(path, "NRRD"):
+        blank = re.search(rb"\r?\n\r?\n", head)
+        text = head[: blank.start()] if blank else head
+        fields = {
+            name.strip().lower(): value.strip()
+            for name, colon, value in (line.partition(":") for line in text.decode("latin-1").splitlines())
+            if colon and not name.startswith("#")
+        }
+        sizes = [int(size) for size in fields.get("sizes", "").split()]
+        name = fields.get("data file", fields.get("datafile", ""))
+        if not sizes or min(sizes) < 1 or (not name and blank is None):
+            raise UserError(f"{path}: its header is truncated or gives no usable size; copy the file again")
+        encoding = fields.get("encoding", "raw").lower()
+        skips = any(fields.get(skip, "0") != "0" for skip in ("byte skip", "byteskip", "line skip", "lineskip"))
+        if encoding not in ("raw", "gzip", "gz") or skips:
+            raise UserError(f"{path}: NRRD of encoding {encoding} with or without skips is not read; save it as NIfTI")
+        data, offset = (_beside(path, name), 0) if name else (path, blank.end() if blank else 0)
+        packed = encoding != "raw"
+        there = (data.stat().st_size - offset) * (GZIP_RATIO if packed else 1)
+        require_size(path, int(np.prod(sizes, dtype=object)), there)  # before SimpleITK sees it
+        header = _itk_header(path, "NRRD", "NrrdImageIO", require_geometry)
+        if header.channels == 3 and sizes[0] != 3:
+            raise UserError(f"{path}: colours that are not the first axis are not read; save it as NIfTI")
+        stored = header.stored.newbyteorder(">" if fields.get("endian", "little") == "big" else "<")
+        require_size(path, int(np.prod(sizes, dtype=object)) * stored.itemsize, there)
+    return _streamed(path, "NRRD", header, (data, offset, packed), stored)
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
@@ -174,25 +204,11 @@ class _Header:
 
     shape: tuple[int, int, int]
     channels: int
+    stored: np.dtype[Any]
     dtype: np.dtype[Any]
     affine: Affine
     has_geometry: bool
-    notes: list[str]
-
-    def opened(self, path: Path, kind: str, source: SliceSource, modality: str | None = None) -> VolumeFile:
-        return VolumeFile(
-            path,
-            kind,
-            (path,),
-            self.shape,
-            self.channels,
-            self.dtype,
-            self.affine,
-            self.has_geometry,
-            source,
-            modality,
-            tuple(self.notes),
-        )
+    notes: tuple[str, ...]
 
 
 def _itk_header(path: Path, kind: str, reader_name: str, require_geometry: bool) -> _Header:
@@ -214,7 +230,7 @@ def _itk_header(path: Path, kind: str, reader_name: str, require_geometry: bool)
     dtype = np.dtype(np.float32) if stored.kind == "f" else stored
     usable, has_geometry = usable_affine(path, affine, require_geometry, notes)
     width, height, depth = (*size[:3], 1)[:3]
-    return _Header((depth, height, width), channels, dtype, usable, has_geometry, notes)
+    return _Header((depth, height, width), channels, stored, dtype, usable, has_geometry, tuple(notes))
 
 
 def _simpleitk() -> Any:
@@ -238,25 +254,3 @@ def _affine(reader: Any, axes: int) -> Affine:
     affine[:count, :count] = direction * np.array(reader.GetSpacing())[:count]
     affine[:count, 3] = reader.GetOrigin()[:count]
     return np.asarray(_LPS_TO_RAS @ affine, np.float64)
-
-
-class _NrrdSlices:
-    """Slices of a volume that SimpleITK loads whole, as it cannot read parts of NRRD."""
-
-    def __init__(self, path: Path, shape: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
-        self._path, self._shape, self._dtype = path, shape, dtype
-        self._values: Values | None = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_values": None}
-
-    def read(self, k: int) -> Values:
-        with suspicion(self._path, "NRRD"):
-            if self._values is None:
-                sitk = _simpleitk()
-                array = np.asarray(sitk.GetArrayFromImage(_reader(sitk, self._path, "NrrdImageIO").Execute()))
-                self._values = array.reshape(*self._shape, *((3,) if array.size == 3 * np.prod(self._shape) else ()))
-            return np.asarray(self._values[k]).astype(self._dtype)
-
-    def slices(self) -> Iterator[Values]:
-        yield from (self.read(k) for k in range(self._shape[0]))
