@@ -115,7 +115,7 @@ def test_without_a_test_part_the_validation_part_is_measured_and_that_is_said(sm
         ({"budget_s": 0.0}, "above 0"),
         ({"set": {"train.seed": 3}}, "--seeds"),
         ({"set": {"data.fold": 1}}, "every fold is run"),
-        ({"set": {"train.epoch": 1}}, "Did you mean"),
+        ({"set": {"train.epoch": 1}}, "Did you mean 'train.epochs'"),
         ({"set": {"train.epochs": "many"}}, "train.epochs is 'many'"),
         ({"set": {"data.fractions": [0.9, 0.0, 0.1]}}, "validation part is empty"),
     ],

@@ -61,9 +61,10 @@ if "glocal.benchmark.cell" in sys.orig_argv:
 
 PARENT = """
 import sys
+from pathlib import Path
 from glocal.benchmark import BenchmarkFolder, run_plan
 
-run_plan(BenchmarkFolder(sys.argv[1]).read_plan(), sys.argv[1])
+run_plan(BenchmarkFolder(Path(sys.argv[1])).read_plan(), sys.argv[1])
 """
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from glocal.benchmark.plan import Part, Plan, Variant, slug
 from glocal.benchmark.recipes import plain_settings
 from glocal.data import Dataset, Splits, make_splits, open_dataset, read_splits
-from glocal.errors import UserError
+from glocal.errors import UserError, nearest
 from glocal.models import model_info
 from glocal.models.registry import build
 from glocal.training import load_recipe
@@ -130,7 +130,10 @@ def _check(
         raise UserError(f"seeds are {', '.join(map(str, seeds))}; give different whole numbers from 0 (--seeds)")
     if budget_s is not None and not budget_s > 0:
         raise UserError(f"budget is {budget_s:g} s; it must be above 0 (--budget 2h)")
+    known = settings_of(Recipe())
     for name in settings:
+        if name not in known:
+            raise UserError(f"no recipe setting {name!r}.{nearest(name, known)} `glocal train --help` lists them")
         if name in _REFUSED:
             raise UserError(f"{name} cannot be set for a benchmark: {_REFUSED[name]}")
     names: dict[str, str] = {}

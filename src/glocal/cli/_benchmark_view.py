@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from glocal.benchmark import BenchmarkFolder, CellResult, Plan, Probe
@@ -78,7 +79,9 @@ def live_table(sights: Sequence[Sight], folder: Path) -> Table:
     left = [sight.seconds_left for sight in sights]
     known = [seconds for seconds in left if seconds is not None]
     rest = f", {_time(sum(known))} of training left" if len(known) == len(left) and ended < len(left) else ""
-    table = Table(title=f"{folder}: {ended} of {counted(len(sights), 'cell')}{rest}", title_justify="left", box=None)
+    table = Table(
+        title=f"{escape(str(folder))}: {ended} of {counted(len(sights), 'cell')}{rest}", title_justify="left", box=None
+    )
     if len(sights) <= _ROWS:
         _row_of_each_cell(table, sights)
     else:
@@ -94,7 +97,7 @@ def _row_of_each_cell(table: Table, sights: Sequence[Sight]) -> None:
         planned = f"/{result.planned_epochs}" if result.planned_epochs else ""
         score = _score(result) if sight.validation is None else f"val {sight.validation:.4f}"
         table.add_row(
-            result.label,
+            escape(result.label),
             str(result.fold),
             str(result.seed),
             f"[{_STYLES[result.status]}]{result.status}[/]",
@@ -113,7 +116,7 @@ def _row_of_each_variant(table: Table, sights: Sequence[Sight]) -> None:
         left = [sight.seconds_left for sight in own]
         running = [f"{s.epoch}/{s.result.planned_epochs}" for s in own if s.result.status == "running"]
         table.add_row(
-            label,
+            escape(label),
             *(str(states.count(state)) for state in ("waiting", "running", "done", "failed")),
             " ".join(running[:3]),
             mean_and_deviation([sight.result for sight in own])[1],
@@ -144,7 +147,7 @@ def print_results(results: Sequence[CellResult], folder: Path) -> None:
         done = [r for r in own if r.status == "done"]
         costs = next((r.costs for r in done if r.costs is not None), None)
         table.add_row(
-            label,
+            escape(label),
             f"{len(done)}/{len(own)}",
             mean_and_deviation(own)[1] or "–",
             _range([r.epochs for r in done if r.epochs is not None]),
@@ -172,7 +175,7 @@ def print_plan(plan: Plan, folder: Path, probes: Mapping[str, Probe]) -> None:
     height, width = plan.facts["size"]
     split = f"{counted(plan.folds, 'fold')}" if plan.folds > 1 else "one split"
     counts = f"{counted(len(plan.variants), 'variant')} × {split} × {counted(len(plan.seeds), 'seed')}"
-    console.print(f"[bold]{counted(len(plan.cells), 'cell')}[/] = {counts}, to {folder}", highlight=False)
+    console.print(f"[bold]{counted(len(plan.cells), 'cell')}[/] = {counts}, to {escape(str(folder))}", highlight=False)
     for note in plan.notes:
         console.print(note, style="dim", highlight=False, markup=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -185,16 +188,16 @@ def print_plan(plan: Plan, folder: Path, probes: Mapping[str, Probe]) -> None:
         if probe.error is None:
             times = (probe.seconds_per_epoch, probe.seconds, probe.seconds * number)
             cells = [str(probe.epochs), *map(_time, times), f"{probe.memory_bytes / 2**20:.0f} MiB"]
-        table.add_row(label, str(number), *cells)
+        table.add_row(escape(label), str(number), *cells)
     console.print(table)
     for label, probe in probes.items():
         if probe.error is not None:
             console.print(f"{label}: {probe.error}", style="red", highlight=False, markup=False)
         elif probe.memory_bytes > probe.available_bytes:
             free = f"{probe.available_bytes / 2**20:.0f} MiB"
-            console.print(f"{label}: more memory than is free ({free})", style="red", highlight=False)
+            console.print(f"{label}: more memory than is free ({free})", style="red", highlight=False, markup=False)
         elif plan.share_s is not None and probe.seconds_per_epoch > plan.share_s:
-            console.print(f"{label}: one epoch takes longer than the share of a cell", style="red", highlight=False)
+            console.print(f"{label}: one epoch takes longer than the share of a cell", style="red", markup=False)
     total = sum(probe.seconds * number for probe in probes.values())
     device = next((probe.device for probe in probes.values() if probe.device), "no device")
     if plan.share_s is not None:
