@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
 import sys
 import tracemalloc
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,6 @@ AFFINE = np.array([[0, -0.7, 0, 11], [0.5, 0, 0, -3], [0, 0, 2.0, 7], [0, 0, 0, 
 
 
 def shared(name: str) -> Path:
-    import os
-
     root = Path(os.environ.get("GLOCAL_SHARED", Path(__file__).parents[3] / "shared")) / "data" / name
     if not root.exists():
         pytest.skip(f"{root} is not there; set GLOCAL_SHARED to the shared folder")
@@ -149,6 +149,21 @@ def test_a_file_travels_to_another_process(tmp_path: Path, name: str) -> None:
     file = open_volume(MAKERS[name](tmp_path / name))
     before = file.read(2)
     assert_array_equal(pickle.loads(pickle.dumps(file)).read(2), before)
+
+
+@pytest.mark.parametrize("name", ["x.nii", "x.nii.gz", "x.h5"])
+def test_threads_and_forked_processes_do_not_disturb_each_other(tmp_path: Path, name: str) -> None:
+    values = RNG.integers(0, 999, (40, 30, 30)).astype(np.int16)
+    file = open_volume(MAKERS[name](tmp_path / name, values))
+    order = np.random.default_rng(0).permutation(40).tolist()
+    file.read(0)
+    with ThreadPoolExecutor(4) as threads:
+        assert_array_equal(list(threads.map(file.read, order)), values[order])
+    child = os.fork()
+    if child == 0:  # reads through its own stream
+        os._exit(0 if all(np.array_equal(file.read(k), values[k]) for k in order) else 1)
+    assert all(np.array_equal(file.read(k), values[k]) for k in order)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -17,6 +19,7 @@ from glocal.files import writing
 __all__ = ["StreamedSlices"]
 
 _CHUNK = 2**16
+_OF_THE_PROCESS = ("_stream", "_spooled", "_process", "_one_at_a_time")
 
 
 class StreamedSlices:
@@ -48,20 +51,33 @@ class StreamedSlices:
         self._path, self._kind, self._opener, self._packed = path, kind, opener, packed
         self._offset, self._shape, self._stored, self._convert = offset, shape, stored, convert
         self._nbytes = int(np.prod(shape[1:], dtype=object)) * stored.itemsize
+        self._start()
+
+    def _start(self) -> None:
+        """Nothing is open: at first, and in a process of its own, which must not share the place in a file."""
         self._stream: IO[bytes] | None = None
         self._spooled = False
+        self._process = os.getpid()
+        self._one_at_a_time = threading.Lock()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_stream": None, "_spooled": False}  # another process opens its own
+        return {name: value for name, value in vars(self).items() if name not in _OF_THE_PROCESS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._start()
 
     def __del__(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
+        stream = getattr(self, "_stream", None)
+        if stream is not None:
+            stream.close()
 
     def read(self, k: int) -> Values:
         """Slice ``k``; the stream stays open, and going back in a packed one unpacks it once to a nameless file."""
         place = self._offset + k * self._nbytes
-        with suspicion(self._path, self._kind):
+        if self._process != os.getpid():
+            self._start()
+        with self._one_at_a_time, suspicion(self._path, self._kind):
             if self._stream is None:
                 self._stream = self._opener()
             if self._packed and not self._spooled and place < self._stream.tell():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ class _Hdf5Slices:
     def __init__(self, path: Path, name: str, full: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         self._path, self._name, self._full, self._dtype = path, name, full, dtype
         self._file: Any = None
+        self._process = 0
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_file": None}
@@ -98,8 +100,8 @@ class _Hdf5Slices:
     def read(self, k: int) -> Values:
         h5py = optional_import("h5py", "volumes")
         with suspicion(self._path, "HDF5"):
-            if self._file is None:
-                self._file = h5py.File(self._path, "r")
+            if self._file is None or self._process != os.getpid():  # a process opens its own
+                self._file, self._process = h5py.File(self._path, "r"), os.getpid()
             dataset = self._file[self._name]
             has_depth = dataset.shape[: len(self._full)] == self._full
             plane = np.asarray(dataset[k] if has_depth else dataset[()])

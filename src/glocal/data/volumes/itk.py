@@ -68,7 +68,7 @@ def open_metaimage(path: Path, require_geometry: bool = True) -> VolumeFile:
         data, offset = (path, end) if name.upper() == "LOCAL" else (_beside(path, name), 0)
         skipped = int(fields.get("HeaderSize", 0))
         offset = data.stat().st_size - size if skipped < 0 else offset + skipped
-        there = data.stat().st_size - offset
+        there = data.stat().st_size - max(offset, 0)
         require_size(path, int(fields.get("CompressedDataSize", 0)) if packed else size, there)
         require_size(path, size, there * GZIP_RATIO)
     header = _itk_header(path, "MetaImage", "MetaImageIO", require_geometry)
