@@ -14,9 +14,9 @@ from glocal.ablation.declared import Ablation, Row
 from glocal.errors import UserError
 from glocal.models import deploy, model_info
 from glocal.models.complexity import Complexity, PapersCount, complexity
-from glocal.models.registry import build, same_network
+from glocal.models.registry import build, default_options, same_network
 
-__all__ = ["Counts", "Entry", "count_ablation", "networks_of"]
+__all__ = ["Counts", "Entry", "count_ablation", "networks_of", "same_options"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,13 @@ def networks_of(ablation: Ablation, model: str | None = None) -> tuple[str, ...]
     return (model,)
 
 
+def same_options(network: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two sets of options make the same network; what is not given is what the variant has."""
+    usual = default_options(network)
+    first, second = (json.loads(json.dumps({**usual, **options})) for options in (one, other))
+    return bool(first == second)
+
+
 def count_ablation(ablation: Ablation, model: str | None = None) -> list[Entry]:
     """Count every row, as an option of every network of the ablation.
 
@@ -112,7 +119,7 @@ def _entry(ablation: Ablation, row: Row, network: str) -> Entry:
 def _counts(
     network: str, options: Mapping[str, Any], size: tuple[int, int], *, papers: bool, deployed: bool = False
 ) -> Counts:
-    cost = _cost(network, json.dumps(options, sort_keys=True), size, deployed)
+    cost = _cost(network, json.dumps(dict(options), sort_keys=True), size, deployed)
     return Counts(cost.parameters, cost.multiply_adds, cost.papers if papers else None)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from glocal.ablation.counting import same_options
 from glocal.ablation.declared import Ablation, Row
 from glocal.ablation.table import Values
 from glocal.benchmark import BenchmarkFolder, CellResult, Plan, read_benchmark
@@ -64,11 +64,7 @@ def measure(ablation: Ablation, folder: str | Path, model: str) -> tuple[Measure
 
 def _is(cell: CellResult, row: Row, model: str) -> bool:
     """Whether a cell is a training of a row, whatever it is called: tables may share a folder."""
-    return cell.model == (row.model or model) and _plain(cell.arguments) == _plain(row.arguments)
-
-
-def _plain(arguments: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(dict(arguments)))
+    return cell.model == (row.model or model) and same_options(cell.model, cell.arguments, row.arguments)
 
 
 def _figures(ablation: Ablation, plan: Plan, cell: CellResult, *, as_trained: bool) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glocal.ablation.counting import count_ablation, networks_of
+from glocal.ablation.counting import count_ablation, networks_of, same_options
 from glocal.ablation.declared import Ablation
 from glocal.ablation.measuring import measure
 from glocal.ablation.table import FILES, AblationTable
@@ -30,6 +30,8 @@ def plan_ablation(
 ) -> Plan:
     """The benchmark of the rows that are trained; nothing is written.
 
+    A row that is another one for this variant (``hifuse_micro`` is depth-wise as it is) is not trained twice.
+
     Args:
         ablation: Declared.
         data: Folder of the data.
@@ -45,13 +47,14 @@ def plan_ablation(
         UserError: As :func:`glocal.benchmark.make_plan`, or the network is not a variant of the ablation's.
     """
     network = networks_of(ablation, model)[0]
-    variants = [
-        Variant(row.label, row.model or network, dict(row.arguments), recipe=recipe or ablation.recipe)
-        for row in ablation.rows
-        if row.trained
-    ]
-    options: dict[str, Any] = {"folds": folds, "seeds": seeds, "budget_s": budget_s, "settings": settings}
-    return make_plan(data, variants, splits=splits, **options)
+    variants: list[Variant] = []
+    for row in ablation.rows:
+        name, options = row.model or network, dict(row.arguments)
+        twins = (v for v in variants if v.model == name and same_options(name, v.arguments, options))
+        if row.trained and next(twins, None) is None:
+            variants.append(Variant(row.label, name, options, recipe=recipe or ablation.recipe))
+    shared: dict[str, Any] = {"folds": folds, "seeds": seeds, "budget_s": budget_s, "settings": settings}
+    return make_plan(data, variants, splits=splits, **shared)
 
 
 def run_ablation(

@@ -75,9 +75,9 @@ class AblationTable:
         """Header and lines of the table of costs."""
         header = ["row", "of", "parameters", "multiply-adds"]
         if self.ablation.papers_counter:
-            header.append("by the paper's counter")
+            header.append("paper's counter")
         if self.ablation.merged:
-            header += ["merged: parameters", "merged: by the paper's counter"]
+            header += ["parameters, merged", "paper's counter, merged"]
         lines = []
         for row, entries in self._grouped():
             own: Lines = []
@@ -99,7 +99,8 @@ class AblationTable:
                 own.append((PAPER, *(row.printed.figures.get(column, "") for column in columns)))
             values = self.measured.get(row.label)
             if values is not None:
-                found = (str(values[column]) if column in values else "" for column in columns)
+                ours = {measure.title for measure in self.ablation.measures}
+                found = (_shown(values.get(column)) if column in ours else "" for column in columns)
                 own.append((f"ours, {self._trained_for(entries)}", *found))
             lines += [("" if i else row.label, *line) for i, line in enumerate(own)]
         return ("row", "of", *columns), lines
@@ -255,6 +256,11 @@ def _costs(counts: Counts | None) -> tuple[str, ...]:
     return (f"{counts.parameters:,}", _g(counts.multiply_adds), papers, *merged)
 
 
+def _shown(values: Values | None) -> str:
+    """What was measured; a dash where it is undefined."""
+    return "–" if values is None else str(values)
+
+
 def _g(number: int) -> str:
     return f"{number / 1e9:.3f} G"
 
@@ -301,7 +307,7 @@ def page(tables: Sequence[AblationTable]) -> str:
 _INTRODUCTION = """\
 Written by `glocal ablate --all --counts-only --markdown`. Lines of *the paper* are its figures as printed; the lines of
 a network are counted here: parameters, true multiply-adds of one image, and, where it is known which counter a paper
-used, the multiply-adds by that counter, errors included. Options are those of `glocal.create_model`.
+used, multiply-adds by that counter, its errors included. Options are those of `glocal.create_model`.
 [How to run an ablation](../ablate.md).
 """
 

@@ -212,13 +212,25 @@ def _print(table: AblationTable) -> None:
     console.print(f"\n[bold]{table.ablation.name}[/bold]  {table.ablation.title}", highlight=False)
     console.print(f"{table.ablation.source}\n", highlight=False, style="dim")
     for header, lines in (table.counts(), table.figures()):
-        if lines:
-            console.print(_rich(header, lines), highlight=False)
+        for columns in _fitting(header, lines, console.width) if lines else ():
+            part = [[line[i] for i in columns] for line in lines]
+            console.print(_rich([header[i] for i in columns], part), highlight=False)
             console.print()
     for label, remark in table.remarks():
         console.print(f"[bold]{label}[/bold]: {remark}", highlight=False, soft_wrap=True)
     for note in (*table.ablation.notes, *table.notes):
         console.print(note, highlight=False, soft_wrap=True, style="dim")
+
+
+def _fitting(header: Sequence[str], lines: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """The columns in as many tables as the width asks for; each begins with the first two."""
+    widths = [max(map(len, column)) + 2 for column in zip(header, *lines, strict=True)]
+    tables: list[list[int]] = []
+    for i in range(2, len(header)):
+        if not tables or sum(widths[j] for j in (*tables[-1], i)) > width + 2:
+            tables.append([0, 1])
+        tables[-1].append(i)
+    return tables
 
 
 def _rich(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Any:
@@ -227,7 +239,7 @@ def _rich(header: Sequence[str], lines: Sequence[Sequence[str]]) -> Any:
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for i, column in enumerate(header):
-        made.add_column(column, justify="left" if i < 2 else "right")
+        made.add_column(column, justify="left" if i < 2 else "right", no_wrap=True)
     for line in lines:
         made.add_row(*(Text(cell) for cell in line), style="dim" if line[1] == "the paper" else None)
     return made
