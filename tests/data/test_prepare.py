@@ -201,6 +201,7 @@ def test_hc18_outlines_are_filled(make, tmp_path):
     rows = table(out)
     assert rows["000_HC"]["group"] == rows["000_2HC"]["group"] != rows["001_HC"]["group"]
     assert float(rows["001_HC"]["pixel_size_mm"]) == 0.07
+    assert_array_equal(png(out / "images" / "000_HC.png"), mini.frame(1))  # not that of the same name in test_set
     assert classes(out) == ["background", "head"]
 
 
@@ -276,6 +277,33 @@ def test_nnunet_images_are_copied_and_classes_named(make, tmp_path):
     assert_array_equal(voxels(done.folder / "masks" / "abdomen_001.nii.gz"), mini.organs(1, classes=3)[1])
     assert classes(done.folder) == ["background", "liver", "spleen"]
     assert any("1 image of imagesTs without labels" in note for note in done.report["notes"])
+
+
+def test_acdc_as_its_makers_store_it(tmp_path):
+    root = tmp_path / "ACDC" / "database"
+    for part, patient in (("training", "patient001"), ("training", "patient002"), ("testing", "patient101")):
+        folder = root / part / patient
+        for number in ("01", "12"):
+            values, label = mini.organs(int(number) % 3, classes=4)
+            mini.nifti(folder / f"{patient}_frame{number}.nii.gz", values)
+            mini.nifti(folder / f"{patient}_frame{number}_gt.nii.gz", label)
+        (folder / f"{patient}_4d.nii.gz").write_bytes(b"a cine of all phases")
+    done = prepare(root.parent, tmp_path / "out")
+    assert (done.cases, done.left_out) == (6, ())
+    rows = table(done.folder)
+    assert rows["patient001_frame01"]["group"] == rows["patient001_frame12"]["group"]
+    assert (rows["patient002_frame12"]["split"], rows["patient101_frame01"]["split"]) == ("train", "test")
+    assert classes(done.folder) == ["background", "right ventricle", "myocardium", "left ventricle"]
+
+
+def test_btcv_as_its_makers_store_it(tmp_path):
+    root = tmp_path / "RawData" / "Training"
+    for number in ("0001", "0002"):
+        values, label = mini.organs(int(number), classes=4)
+        mini.nifti(root / "img" / f"img{number}.nii.gz", values)
+        mini.nifti(root / "label" / f"label{number}.nii.gz", label)
+    out = prepare(root.parent, tmp_path / "out").folder
+    assert_array_equal(voxels(out / "masks" / "img0002.nii.gz"), mini.organs(2, classes=4)[1])
 
 
 def test_one_channel_of_several_has_to_be_chosen(tmp_path):

@@ -39,25 +39,27 @@ def recognise(tree: Tree) -> Distribution | None:
 
 
 def _content(tree: Tree) -> Content:
-    images = {path.stem: tree.root / path for path in tree.files if path.name.endswith("HC.png")}
+    images = {path.with_suffix(""): tree.root / path for path in tree.files if path.name.endswith("HC.png")}
     outlines = {
-        path.name.removesuffix(_ANNOTATION): tree.root / path for path in tree.files if path.name.endswith(_ANNOTATION)
+        path.with_name(path.name.removesuffix(_ANNOTATION)): tree.root / path
+        for path in tree.files
+        if path.name.endswith(_ANNOTATION)
     }
     sizes = _pixel_sizes(tree)
     problems: list[Problem] = []
-    bare = [stem for stem, path in images.items() if stem not in outlines and "test" in path.parent.name.lower()]
+    bare = [key for key in images if key not in outlines and "test" in key.parent.name.lower()]
     notes = [f"{counted(len(bare), 'image')} of the test set without outlines left out"] * bool(bare)
-    for stem, path in images.items():
-        if stem not in outlines and stem not in bare:
+    for key, path in images.items():
+        if key not in outlines and key not in bare:
             problems.append(missing("image without mask", path, "no outline beside it", "add the outline"))
-    for stem, path in outlines.items():
-        if stem not in images:
+    for key, path in outlines.items():
+        if key not in images:
             problems.append(missing("mask without image", path, "no image beside it", "add the image"))
-    stems = [stem for stem in images if stem in outlines]
-    rule = group_rule(stems)
-    groups = dict(zip(stems, rule[1], strict=True)) if rule else {}
+    keys = [key for key in images if key in outlines]
+    rule = group_rule([key.name for key in keys])
+    groups = dict(zip(keys, rule[1], strict=True)) if rule else {}
     notes += ["groups from names: images of one pregnancy"] * bool(groups)
-    steps = [_step(stem, images[stem], outlines[stem], groups.get(stem), sizes.get(stem)) for stem in stems]
+    steps = [_step(key.name, images[key], outlines[key], groups.get(key), sizes.get(key.name)) for key in keys]
     return Content(steps, len(steps), ("background", "head"), tuple(notes), tuple(problems))
 
 
@@ -103,7 +105,7 @@ def _pixel_sizes(tree: Tree) -> dict[str, float]:
     """Stem -> mm, from ``*pixel_size*.csv``."""
     sizes: dict[str, float] = {}
     for path in tree.files:
-        if path.suffix != ".csv" or "pixel_size" not in path.name:
+        if path.suffix != ".csv" or "pixel_size" not in path.name or path.name.startswith("test"):
             continue
         for row in csv.reader(io.StringIO(read_text(tree.root / path))):
             try:

@@ -24,7 +24,12 @@ _FRAME_FOLDERS = ("frame", "frames", "image", "images", "img", "imgs")
 
 def recognise(tree: Tree) -> Distribution | None:
     """Recognise ``pos/<video>/mask`` beside the video, or beside a folder of its frames."""
-    folders = [folder for folder in tree.folders_named("mask") if "pos" in [name.lower() for name in folder.parts[:-2]]]
+    above = tree.root.resolve().name
+    folders = [
+        folder
+        for folder in tree.folders_named("mask")
+        if len(folder.parts) > 1 and "pos" in [name.lower() for name in (above, *folder.parts[:-2])]
+    ]
     if not folders:
         return None
     masks = sum(len(tree.within(folder, ".png")) for folder in folders)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 
 from glocal.data._names import foreground_names, group_rule, patient_folder
-from glocal.data._pairs import pair_by_folder
+from glocal.data._pairs import pair_by_folder, pair_by_suffix
 from glocal.data._table import find_table
 from glocal.data._tree import VOLUME_SUFFIXES, File, Part, list_files
 from glocal.data._volume_layout import volume_files
 from glocal.data.cases import Problem, Progress
-from glocal.data.distributed._files import Tree
+from glocal.data.distributed._files import Tree, missing
 from glocal.data.distributed._geometry import agreement, turned_onto
 from glocal.data.distributed.distribution import Array, Content, Distribution, Item, Step
 from glocal.data.encoding import Declared, Encoding, MaskFacts, infer_encoding, read_classes
@@ -61,31 +62,41 @@ def pairs_of(root: Path) -> tuple[list[VolumePair], tuple[Problem, ...], str]:
     files, _ = volume_files(list_files(root))
     if not files:
         return [], (), ""
-    common = PurePath(*_common([file.folders for file in files]))
-    inner = [File(file.path, file.folders[len(common.parts) :], file.stem) for file in files]
-    pairing = pair_by_folder(inner, keep=False, required=False)
+    common = Path(os.path.commonpath([file.path.parent for file in files]))
+    depth = len(common.relative_to(root).parts)
+    inner = [File(file.path, file.folders[depth:], file.stem) for file in files]
+    cines = [file for file in inner if file.stem.endswith("_4d")]  # ACDC: all phases of a patient in one file
+    inner = [file for file in inner if file not in cines]
+    pairing = pair_by_folder(inner, keep=False, required=False) or pair_by_suffix(inner, keep=False)
     if pairing is None:
         return [], (), ""
-    table, _ = find_table(root, root / common, labels=False)
-    pairs = []
+    layout = pairing.layout + (f"; {counted(len(cines), '4-D file')} left out" if cines else "")
+    table, _ = find_table(root, common, labels=False)
+    plain = len({pair.image.stem for pair in pairing.pairs}) == len(pairing.pairs)
+    pairs: list[VolumePair] = []
+    problems = list(pairing.problems)
     for pair in pairing.pairs:
-        stem = pair.image.stem
-        row = table.find(pair.image.path, (stem, pair.image.path.name), None) if table else None
-        split = pair.place.split or (row.split if row else None)
+        path, stem = pair.image.path, pair.image.stem
+        if len(pair.masks) > 1:
+            names = ", ".join(mask.path.name for mask in pair.masks[:4])
+            what = f"it has {len(pair.masks)} masks ({names})"
+            problems.append(missing("several masks", path, what, "unite them in one file with a value for each class"))
+            continue
+        row = table.find(path, (stem, path.name), None) if table else None
         patient = next((name for folder in pair.place.rest if (name := patient_folder(folder))), None)
-        group = (row.group if row else None) or patient
-        pairs.append(VolumePair("/".join((*pair.place.rest, stem)), pair.image.path, pair.masks[0].path, group, split))
-    if rule := group_rule([pair.id for pair in pairs]) if not any(pair.group for pair in pairs) else None:
-        pairs = [replace(pair, group=group) for pair, group in zip(pairs, rule[1], strict=True)]
-    return pairs, tuple(pairing.problems), pairing.layout
+        group, split = (row.group, row.split) if row else (None, None)
+        id = stem if plain else "/".join((*pair.place.rest, stem))
+        pairs.append(VolumePair(id, path, pair.masks[0].path, group or patient, pair.place.split or split))
+    return _grouped(pairs), tuple(problems), layout
 
 
-def _common(folders: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    shared = folders[0]
-    for other in folders:
-        same = next((i for i, (a, b) in enumerate(zip(shared, other, strict=False)) if a != b), None)
-        shared = shared[: min(len(shared), len(other)) if same is None else same]
-    return shared
+def _grouped(pairs: list[VolumePair]) -> list[VolumePair]:
+    """With groups told from names where nothing else gives any; a split with one part alone is none."""
+    if {pair.split for pair in pairs} == {"train"}:
+        pairs = [replace(pair, split=None) for pair in pairs]
+    if any(pair.group for pair in pairs) or (rule := group_rule([pair.id for pair in pairs])) is None:
+        return pairs
+    return [replace(pair, group=group) for pair, group in zip(pairs, rule[1], strict=True)]
 
 
 def volume_content(
