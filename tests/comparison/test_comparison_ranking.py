@@ -11,7 +11,7 @@ from glocal.comparison.ranking import cliques, critical_difference, rank_models,
 
 
 def test_friedman_is_scipys_with_ties() -> None:
-    values = np.random.default_rng(0).normal(size=(40, 4)).round(1) + [0, 0.1, 0.4, 0.9]
+    values = np.random.default_rng(0).normal([0, 0.1, 0.4, 0.9], size=(40, 4)).round(1)
     found = rank_models(values)
     expected = stats.friedmanchisquare(*values.T)
     assert found is not None

@@ -58,7 +58,7 @@ _CALLED = {
 
 def _differs(cell: Cell, other: Cell, what: str, here: Any, there: Any, cure: str = "") -> UserError:
     cure = cure or "compare only runs that share it"
-    return UserError(f"{cell.name}: its {what} is {here}, that of {other.name} is {there}; {cure}")
+    return UserError(f"{cell.name}: {what} {here}, but {there} for {other.name}; {cure}")
 
 
 def _task(scores: Scores) -> str:
@@ -102,6 +102,8 @@ def common_keys(sources: Sources, scores: Mapping[Cell, Scores]) -> tuple[tuple[
     first, *others = by_label
     keys = tuple(key for key in by_label[first] if all(key in by_label[other] for other in others))
     if not keys:
+        if sources.missing:
+            raise UserError("no fold and seed is finished for every model; finish the benchmark, or leave models out")
         raise _no_common(by_label)
     for key in keys:
         one = by_label[first][key]
@@ -132,9 +134,7 @@ def _no_common(by_label: Mapping[str, Mapping[Key, Cell]]) -> UserError:
                 f"{other.name}: its split differs from that of {one.name}: {lone} of its {len(other.parts[part])} "
                 f"{part} cases are not {part} cases there; train both on one splits.json (--data.splits)"
             )
-    return UserError(
-        f"{one.name}: no fold and seed is finished for every model; finish the benchmark, or leave models out"
-    )
+    return UserError(f"{one.name}: no fold and repetition is there for every model; name as many runs of each")
 
 
 def _require_same_cases(cell: Cell, found: Scores, other: Cell, there: Scores) -> None:
