@@ -31,6 +31,8 @@ from glocal.files import read_json, write_text
 
 PAGE = Path("docs/results/psfhs-biometry.md")
 SHEET = Path("docs/assets/psfhs-biometry.jpg")
+EXAMPLE, EXAMPLE_CASE = Path("docs/assets/biometry.jpg"), "03807"
+"""One frame measured in the experts' mask, for docs/biometry.md."""
 EVALUATION = Path("evaluation/test-iugc2024")
 TILE = 384
 SHOWN = 4
@@ -187,6 +189,16 @@ def draw(plan: Plan) -> None:
     sheet.save(SHEET, quality=82, optimize=True)
 
 
+def draw_example(data: Path) -> None:
+    """One frame at full size, in the experts' mask."""
+    dataset = open_dataset(data, task="segmentation")
+    case = dataset.case(EXAMPLE_CASE)
+    mask, pixels = dataset.read_label(case), dataset.read_image(case).pixels[..., 0]
+    picture = draw_measurement(pixels, measure_aop(mask), mask=mask, title=f"PSFHS {case.id}")
+    EXAMPLE.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(EXAMPLE, quality=88, optimize=True)
+
+
 def write_page(plan: Plan) -> None:
     """The results page, from what the runs left on disk."""
     masks = ["network", "train/val/test", *(f"{m} {p}" for m in ("DSC", "ASD", "HD") for p in ("PS", "FH", "both"))]
@@ -256,7 +268,11 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/biometry"))
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--example", action="store_true", help="only draw the picture of docs/biometry.md")
     options = parser.parse_args()
+    if options.example:
+        draw_example(options.data)
+        return
     plan = Plan(options.data, options.runs, options.size, options.epochs)
     for model in MODELS:
         train_and_evaluate(plan, model)
