@@ -13,11 +13,12 @@ import numpy as np
 from glocal.benchmark.plan import Part, Plan, Variant, slug
 from glocal.benchmark.recipes import plain_settings
 from glocal.data import Dataset, Splits, make_splits, open_dataset, read_splits
+from glocal.data.splits import DEFAULT_FRACTIONS
 from glocal.errors import UserError, nearest
 from glocal.models import model_info
 from glocal.models.registry import build
 from glocal.training import load_recipe
-from glocal.training.recipe import Recipe, settle
+from glocal.training.recipe import DataConfig, Recipe, settle
 from glocal.training.recipe_files import settings_of
 
 __all__ = ["make_plan"]
@@ -36,8 +37,9 @@ _REFUSED = {
 }
 """Settings that may not be overridden for all cells, with what to do instead."""
 
-_EQUAL = ("data.size", "data.channels", "data.masks", "data.fractions", "data.split_seed")
-"""Settings that must not differ between recipes: the comparison would be one of data."""
+_OWN = ("data.mean", "data.std", "data.cache", "data.splits", "data.fold", "data.folds")
+"""Settings of the data that recipes may differ in, or that the plan makes; in all others the comparison would be one of
+data."""
 
 _SAMPLE = 64
 """Images looked at to decide between grey and colour."""
@@ -86,7 +88,7 @@ def make_plan(
     dataset = _dataset(Path(data), task, config.masks)
     found = _splits(dataset, folds, config, splits)
     notes += [*dataset.notes, *found.notes]
-    channels = _channels(dataset, config.channels)
+    channels = _channels(dataset, config)
     part: Part = "test" if found.test else "val"
     if part == "val":
         notes.append("the splits have no test part: scores are of the validation cases, on which the epoch was chosen")
@@ -99,7 +101,9 @@ def make_plan(
         "channels": channels,
         "size": list(config.height_width),
     }
-    plain = {label: {**plain_settings(recipe), "data.channels": channels} for label, recipe in recipes.items()}
+    plain = {label: plain_settings(recipe) for label, recipe in recipes.items()}
+    if config.neighbours == 1:
+        plain = {label: {**settings, "data.channels": channels} for label, settings in plain.items()}
     return Plan(
         Path(data).absolute(),
         facts,
@@ -160,7 +164,8 @@ def _require_equal(recipes: Mapping[str, Recipe], budget_s: float | None) -> lis
     """Refuse variants that would see other data or train longer; say what else their recipes do differently."""
     first, *others = recipes
     settings = {label: settings_of(recipe) for label, recipe in recipes.items()}
-    must = _EQUAL if budget_s is not None else (*_EQUAL, "train.epochs")
+    must = [name for name in settings[first] if name.startswith("data.") and name not in _OWN]
+    must += [] if budget_s is not None else ["train.epochs"]
     for other in others:
         for name in must:
             one, two = settings[first][name], settings[other][name]
@@ -199,12 +204,11 @@ def _dataset(root: Path, task: Any, masks: Any) -> Dataset:
     return dataset if dataset.task == task else open_dataset(root, task)
 
 
-def _splits(dataset: Dataset, folds: int | None, config: Any, given: str | Path | None) -> Splits:
+def _splits(dataset: Dataset, folds: int | None, config: DataConfig, given: str | Path | None) -> Splits:
     beside = dataset.root / "splits.json"
     path = Path(given) if given is not None else beside if beside.exists() else None
     if path is None:
-        wanted = {} if config.fractions is None else {"fractions": config.fractions}
-        splits = make_splits(dataset, config.split_seed or 0, folds=folds, **wanted)
+        splits = make_splits(dataset, config.split_seed or 0, config.fractions or DEFAULT_FRACTIONS, folds)
     else:
         splits = read_splits(path, dataset)
         if folds is not None and folds != len(splits.folds):
@@ -222,9 +226,13 @@ def _splits(dataset: Dataset, folds: int | None, config: Any, given: str | Path 
     return splits
 
 
-def _channels(dataset: Dataset, asked: Any) -> int:
-    """Grey or colour, decided once for all cells."""
-    if asked != "auto":
-        return int(asked)
+def _channels(dataset: Dataset, config: DataConfig) -> int:
+    """Grey or colour, decided once for all cells; of volumes as many as training takes."""
+    if config.neighbours > 1:
+        return config.neighbours
+    if config.channels != "auto":
+        return config.channels
+    if dataset.volumes is not None:
+        return max(volume.channels for volume in dataset.volumes.volumes.values())
     picks = np.unique(np.linspace(0, len(dataset) - 1, _SAMPLE).astype(int))
     return 1 if all(dataset.read_image(dataset.cases[i]).is_grey for i in picks) else 3

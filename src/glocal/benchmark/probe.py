@@ -116,6 +116,7 @@ def measure(plan: Plan, label: str) -> Probe:
     from glocal.training.estimate import estimate_training
     from glocal.training.prepare import TrainingData
     from glocal.training.recipe import settle
+    from glocal.training.volumes import seen_volumes
 
     variant = next(variant for variant in plan.variants if variant.label == label)
     recipe = cell_recipe(plan, Cell(variant, 0, plan.seeds[0]), None)
@@ -124,10 +125,11 @@ def measure(plan: Plan, label: str) -> Probe:
     dataset = open_dataset(plan.data, plan.facts["task"], masks=recipe.data.masks)
     parts = plan.splits["folds"][0] if plan.folds > 1 else plan.splits["splits"]
     size = min(recipe.train.batch_size, len(parts["train"]))
-    cases = dataset.select(parts["train"][: max(_CASES, size)])
+    ids = tuple(parts["train"][: max(_CASES, size)])
+    splits = Splits(0, (1.0, 0.0, 0.0), "", ids, (), ())
+    dataset = seen_volumes(dataset, splits, recipe.data, None)
     channels = int(plan.facts["channels"])
-    cached = build_cache(dataset, cases, recipe.data.height_width, channels, in_memory=True)
-    splits = Splits(0, (1.0, 0.0, 0.0), "", tuple(parts["train"]), tuple(parts["val"]), ())
+    cached = build_cache(dataset, dataset.select(ids), recipe.data.height_width, channels, in_memory=True)
     module = build_module(recipe, TrainingData(dataset, splits, channels, cached, cached))
     steps = len(parts["train"]) / size
     module.steps = math.floor(steps) if recipe.train.drop_last else math.ceil(steps)
