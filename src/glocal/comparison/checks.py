@@ -16,7 +16,7 @@ __all__ = ["Key", "common_keys", "recipe_notes", "require_comparable"]
 Key = tuple[str, int]
 """Fold and repetition."""
 
-_OF_THE_NETWORK = ("model", "name", "weights", "train.seed", "data.splits", "data.fold")
+_OF_THE_NETWORK = ("model", "name", "weights", "train.seed", "data.splits", "data.fold", "data.mean", "data.std")
 _MOST = 5
 
 
@@ -156,8 +156,7 @@ def recipe_notes(cells: Sequence[Cell]) -> list[str]:
     different = [
         name
         for name in names
-        if not name.startswith((*_OF_THE_NETWORK, "model_args"))
-        and any(recipe.get(name) != recipes[0].get(name) for recipe in recipes)
+        if not name.startswith(_OF_THE_NETWORK) and any(recipe.get(name) != recipes[0].get(name) for recipe in recipes)
     ]
     if not different:
         return []

@@ -165,7 +165,7 @@ def compare(
     ranked = None if primary.values is None else rank_models(units.means(primary.values) * primary.facts.direction)
     prices, priced = costs_of(cells, measure=costs, progress=lambda label: told(f"profiling {label}"))
     design = _design(study, cells, keys, units, test, chosen, found)
-    notes = (*_notes(study, cells, found, units), *left_out, *priced)
+    notes = (*_notes(study, cells, found, units), *left_out, *_unlike(results[0]), *priced)
     return Comparison(
         labels,
         labels[base],
@@ -282,6 +282,17 @@ def _notes(study: Study, cells: Mapping[str, Sequence[Cell]], found: Sources, un
     for scores in (study.table[m][0] for m in range(len(study.labels))):
         notes += [note for note in scores.notes if note.startswith(("the best epoch was", "these cases were"))]
     return notes
+
+
+def _unlike(result: Result) -> list[str]:
+    """Say when models have a value on different cases, because the policy for empty masks leaves some out."""
+    if len({row.cases for row in result.rows}) < 2:
+        return []
+    counts = ", ".join(f"{row.label} {row.cases}" for row in result.rows)
+    return [
+        f"the policy for empty masks gives models a {result.facts.label} on different numbers of cases ({counts}): "
+        "their means are of different cases, tests use those that both have; see Empty masks"
+    ]
 
 
 def _plain(value: Any) -> Any:
