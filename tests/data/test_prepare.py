@@ -354,6 +354,19 @@ def test_pictures_to_nnunet_have_one_number_of_channels(tmp_path):
     assert_array_equal(png(back / "images" / "colour.png"), mini.frame(3, channels=3))
 
 
+def test_what_png_cannot_hold_is_copied(tmp_path):
+    root = tmp_path / "set"
+    (root / "images").mkdir(parents=True)
+    picture = Image.fromarray(np.random.default_rng(0).random((32, 32), np.float32) * 3000)
+    picture.save(root / "images" / "a.tif")
+    mini.save(root / "masks" / "a.png", mini.disc((32, 32), (10, 10), 4).astype(np.uint8))
+    out = prepare(root, tmp_path / "out").folder
+    assert (out / "images" / "a.tif").read_bytes() == (root / "images" / "a.tif").read_bytes()
+    done = prepare(root, tmp_path / "raw", to="nnunet")
+    assert (done.folder / "imagesTr" / "a_0000.png").is_file()
+    assert any("stretched to 16 bits" in change for change in done.report["cases"][0]["changes"])
+
+
 def test_a_classification_set_is_not_for_nnunet(make, tmp_path):
     with pytest.raises(UserError, match="use --to plain"):
         prepare(make("medmnist"), tmp_path / "out", to="nnunet")

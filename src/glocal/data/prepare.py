@@ -153,7 +153,7 @@ class _Conversion:
             if self.unfinished.whole(name, sources):
                 return self.unfinished.done[name]
             self.unfinished.done.pop(name, None)
-            item = step.read(self.mend)
+            item = self.writer.ready(step.read(self.mend))
         except UserError as error:
             return f"{error} (left out)"
         targets = self.writer.targets(name, item, step.split)

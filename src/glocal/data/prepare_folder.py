@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,7 +40,8 @@ class Unfinished:
     """Cases added in this process."""
 
     def __post_init__(self) -> None:
-        self.folder = self.out.parent / f".{self.out.name}.unfinished"
+        whole = Path(os.path.abspath(self.out))
+        self.folder = whole.parent / f".{whole.name}.unfinished"
         self._turn = threading.Lock()
         self._lock: Any = None
 

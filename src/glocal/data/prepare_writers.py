@@ -7,7 +7,7 @@ import gzip
 import io
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -36,6 +36,16 @@ class Writer:
     def ending(self) -> str:
         """Of masks, and of images that are not copied."""
         return ".nii.gz" if self.distribution.kind == "volumes" else ".png"
+
+    def ready(self, item: Item) -> Item:
+        """The case as it can be written: nnU-Net reads nothing but PNG as Glocal does, so that others are converted."""
+        if self.to == "plain" or self.distribution.kind == "volumes" or not isinstance(item.image, Path):
+            return item
+        picture = read_image(item.image)
+        if item.image.suffix.lower() == ".png" and not picture.notes:
+            return item
+        pixels = picture.pixels[..., 0] if picture.channels == 1 else picture.pixels
+        return replace(item, image=pixels, notes=(*item.notes, *picture.notes, "written as PNG"))
 
     def targets(self, name: str, item: Item, split: str | None) -> list[str]:
         """Where the image and the mask go, relative to the folder."""
@@ -71,9 +81,6 @@ class Writer:
         if path.suffix == ".gz" and source.suffix != ".gz":
             with atomic(path) as temporary, source.open("rb") as stream, _zipped(temporary) as packed:
                 shutil.copyfileobj(stream, packed)
-        elif path.suffix == ".png" and source.suffix.lower() != ".png":
-            pixels = read_image(source).pixels
-            write_png(path, pixels[..., 0] if pixels.shape[2] == 1 else pixels)
         else:
             with atomic(path) as temporary:
                 shutil.copyfile(source, temporary)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from glocal.data._tree import Part
 from glocal.data.cases import size_mismatch
 from glocal.data.distributed.distribution import Item, Step
-from glocal.data.readers import Mask, Picture, read_image, read_mask
+from glocal.data.readers import IMAGE_SUFFIXES, Mask, Picture, read_image, read_mask
 from glocal.errors import UserError
 
 __all__ = ["Apply", "kept", "picture_item", "picture_step"]
@@ -22,8 +22,9 @@ _KEPT = (".png", ".jpg", ".jpeg")
 
 
 def kept(path: Path, picture: Picture) -> bool:
-    """Whether a file can be copied as it is: an ordinary PNG or JPEG that reading did not have to change."""
-    return path.suffix.lower() in _KEPT and not picture.notes and picture.pages == 1
+    """Whether a file is better copied as it is: PNG and JPEG, and others of which PNG could not hold everything."""
+    suffix = path.suffix.lower()  # not of DICOM: its header may name the patient
+    return picture.pages == 1 and (suffix in _KEPT or (suffix in IMAGE_SUFFIXES and bool(picture.notes)))
 
 
 def picture_item(
