@@ -58,10 +58,12 @@ def find(inputs: Sequence[str | Path], output: Path, *, series: str | None = Non
 
     Raises:
         UserError: A folder with nothing to segment, with several series of which none is chosen, or that cannot be
-            listed.
+            listed; or a series is chosen of a file.
     """
     for given in map(Path, inputs):
         if not given.is_dir():
+            if series is not None:
+                raise UserError(f"{given}: a series is chosen in a folder, and this is a file; leave --series out")
             yield Found(given, Path(stem_of(given.name)), _kind(given))
             continue
         found = list(_below(given, given, {os.path.realpath(output)}, series))

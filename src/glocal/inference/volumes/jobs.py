@@ -111,7 +111,7 @@ def _write(
     elif job.format == "png":
         save_mask(made.mask[0], job.mask)
     else:
-        write_nifti(made.mask, made.file, job.mask)
+        write_nifti(made.planes(), made.file, job.mask)
     if job.overlay is not None:
         save_image(made.overlay(), job.overlay)
     return notes

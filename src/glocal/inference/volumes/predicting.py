@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,14 +46,19 @@ class VolumePrediction:
     """The slice in the middle and its mask, as radiologists display them."""
     scratch: Scratch | None = field(default=None, repr=False)
 
-    @property
+    def planes(self) -> Iterator[npt.NDArray[np.uint8]]:
+        """The slices of the mask in order; memory is given back after each."""
+        for plane in self.mask:
+            yield plane
+            if self.scratch is not None:
+                self.scratch.release()
+
+    @cached_property
     def voxels(self) -> tuple[int, ...]:
         """Voxels of each class."""
         counts = np.zeros(len(self.classes), np.int64)
-        for plane in self.mask:
+        for plane in self.planes():
             counts += np.bincount(plane.ravel(), minlength=len(counts))
-        if self.scratch is not None:
-            self.scratch.release()
         return tuple(counts.tolist())
 
     @property

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +22,14 @@ _TEXTS = ("descrip", "aux_file", "intent_name", "db_name")
 """Fields of a NIfTI header that may name a patient, or say of the image what is not true of its mask."""
 
 
-def write_nifti(mask: npt.NDArray[np.uint8], file: VolumeFile, path: str | Path) -> None:
+def write_nifti(mask: Iterable[npt.NDArray[np.uint8]], file: VolumeFile, path: str | Path) -> None:
     """Write a mask as NIfTI, ``uint8``.
 
     Of a NIfTI, the geometry in the header (dimensions, qform, sform, their codes, units) is copied bit by bit, free
     texts and extensions are not. Of another file, sform and qform are its affine; both codes are 0 if it has none.
 
     Args:
-        mask: ``(D, H, W)`` class indices on the stored axes of ``file``.
+        mask: ``(D, H, W)`` class indices on the stored axes of ``file``, or its slices one by one.
         file: What was segmented.
         path: Ends in ``.nii.gz`` or ``.nii``. The file appears whole or not at all.
 
@@ -36,38 +39,33 @@ def write_nifti(mask: npt.NDArray[np.uint8], file: VolumeFile, path: str | Path)
     if not str(path).lower().endswith(NIFTI):
         raise UserError(f"{path}: a NIfTI file is expected; let the name end in .nii.gz or .nii")
     nibabel = optional_import("nibabel", "volumes")
-    voxels = mask.transpose(2, 1, 0)
+    header = _nifti_header(nibabel, file)
+    with atomic(path) as temporary, temporary.open("wb") as raw:
+        zipped = str(path).lower().endswith(".gz")
+        with gzip.GzipFile("", "wb", 4, raw, 0) if zipped else contextlib.nullcontext(raw) as stream:
+            stream.write(header.binaryblock + bytes(int(header["vox_offset"]) - header.sizeof_hdr))
+            for plane in mask:
+                stream.write(np.ascontiguousarray(plane).tobytes())
+
+
+def _nifti_header(nibabel: Any, file: VolumeFile) -> Any:
     if file.kind == "NIfTI":
-        source = nibabel.load(file.path)
-        header, kind = source.header.copy(), type(source)
-        header.extensions.clear()
+        header = nibabel.load(file.path).header.copy()
         for name in set(_TEXTS) & set(header.keys()):
             header[name] = b""
         header["cal_min"], header["cal_max"], header["intent_code"] = 0, 0, 0
-        header.set_data_shape(voxels.shape)
     else:
-        header, kind = nibabel.Nifti1Header(), nibabel.Nifti1Image
-        header.set_data_shape(voxels.shape)
+        header = nibabel.Nifti1Header()
         header.set_xyzt_units("mm" if file.has_geometry else "unknown")
+    depth, height, width = file.shape
+    header.set_data_shape((width, height, depth))
+    if file.kind != "NIfTI":
         header.set_qform(file.affine, code=int(file.has_geometry))
         header.set_sform(file.affine, code=int(file.has_geometry))
     header.set_data_dtype(np.uint8)
     header.set_slope_inter(1, 0)
-    image = kind(voxels, None, header)
-    with atomic(path) as temporary:
-        _save_nifti(image, temporary, str(path).lower().endswith(".gz"))
-
-
-def _save_nifti(image: Any, path: Path, zipped: bool) -> None:
-    """By streams, since nibabel tells the kind of a file from its name, and ``.partial-x.gz`` has lost half of it."""
-    import gzip
-
-    with path.open("wb") as raw:
-        if not zipped:
-            image.to_stream(raw)
-            return
-        with gzip.GzipFile("", "wb", compresslevel=4, fileobj=raw, mtime=0) as stream:
-            image.to_stream(stream)
+    header["magic"], header["vox_offset"] = header.single_magic, header.single_vox_offset
+    return header
 
 
 def write_metaimage(mask: npt.NDArray[np.uint8], file: VolumeFile, path: str | Path) -> None:
