@@ -27,7 +27,7 @@ def value(evaluation, metric: str) -> float:
 @pytest.mark.parametrize(("axis", "step"), [(0, 5.0), (1, 0.7), (2, 0.5)])
 @pytest.mark.parametrize("by", [1, 2])
 def test_a_shifted_slab_is_off_by_the_spacing_of_its_axis(axis: int, step: float, by: int) -> None:
-    """A slab through the whole volume, moved along its normal: one face is off by ``by`` steps each, nothing else is."""
+    """A slab through the whole volume, moved along its normal: each of its voxels is ``by`` steps off."""
     shape = [8, 8, 8]
     truth, moved = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
     np.moveaxis(truth, axis, 0)[2:3] = 1

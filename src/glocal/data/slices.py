@@ -216,7 +216,7 @@ def grid_problem(image: VolumeFile, mask: VolumeFile | LabelVolume) -> str | Non
     )
 
 
-_MEND = "glocal data prepare --mend writes a folder where they agree"
+_MEND = "'glocal data mend DIR OUT' writes a folder where they agree"
 
 
 def _corners(file: VolumeFile | LabelVolume) -> NDArray[np.float64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,9 @@ def predicted_volumes(
     Raises:
         UserError: A volume cannot be read, or not be seen as the model has to.
     """
+    assert dataset.volumes is not None
+    if (intensity := predictor.record.preprocessing.intensity) is not None:  # for the pictures of the report
+        dataset = replace(dataset, volumes=dataset.volumes.seen(Intensity.from_json(intensity)))
     assert dataset.volumes is not None
     chosen = volumes_of(dataset, cases)
     total = sum(dataset.volumes.volumes[id].shape[0] for id in chosen)
