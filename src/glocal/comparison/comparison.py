@@ -276,8 +276,8 @@ def _notes(study: Study, cells: Mapping[str, Sequence[Cell]], found: Sources, un
         notes.append("tests count the cases of one group as independent (asked for): their p-values are too small")
     if study.bootstrap.num_clusters < _FEW:
         notes.append(
-            f"only {study.bootstrap.num_clusters} independent cases or groups: intervals are rough, and tests can show "
-            "little"
+            f"independent cases or groups: only {study.bootstrap.num_clusters}; intervals are rough, and tests can "
+            "show little"
         )
     for scores in (study.table[m][0] for m in range(len(study.labels))):
         notes += [note for note in scores.notes if note.startswith(("the best epoch was", "these cases were"))]

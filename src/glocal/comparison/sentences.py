@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from glocal.comparison.analysis import ALPHA
+from glocal.comparison.analysis import ALPHA, Row
 from glocal.comparison.tables import mean_sd, probability
 from glocal.evaluation.report_parts import number, number_range
 
@@ -23,15 +23,19 @@ def headline(comparison: Comparison) -> list[str]:
     known = [row for row in result.rows if not np.isnan(row.mean)]
     if not known:
         return [f"No model has a defined {facts.label}."]
-    best = max(known, key=lambda row: row.mean * facts.direction)
-    interval = number_range((None, None) if np.isnan(best.low) else (best.low, best.high), facts.digits)
-    what = "highest" if facts.direction > 0 else "lowest"
+    highest = max(row.mean * facts.direction for row in known)
+    best = [row for row in known if row.mean * facts.direction == highest]
+    numbers = f"{mean_sd(best[0], facts.digits)}{_interval(best[0], facts.digits)}"
     if len(comparison.labels) == 1:
-        return [f"{best.label}: mean {facts.label} {mean_sd(best, facts.digits)}, interval {interval}."]
-    first = f"{best.label} has the {what} mean {facts.label}: {mean_sd(best, facts.digits)}, interval {interval}."
-    m = comparison.labels.index(best.label)
-    if not np.isnan(comparison.stability).any():
-        first += f" It comes first in {100 * comparison.stability[m, 0]:.0f} % of the resamples of cases."
+        return [f"{best[0].label}: mean {facts.label} {numbers}."]
+    what = "highest" if facts.direction > 0 else "lowest"
+    if len(best) > 1:
+        first = f"{', '.join(row.label for row in best)} share the {what} mean {facts.label}: {numbers}."
+    else:
+        first = f"{best[0].label} has the {what} mean {facts.label}: {numbers}."
+        m = comparison.labels.index(best[0].label)
+        if not np.isnan(comparison.stability).any():
+            first += f" It comes first in {100 * comparison.stability[m, 0]:.0f} % of the resamples of cases."
     shares: dict[str, list[str]] = {}
     for pair in result.pairs:
         signed = number(pair.difference, facts.digits + 1, signed=True)
@@ -42,6 +46,10 @@ def headline(comparison: Comparison) -> list[str]:
         if verdict in shares
     ]
     return [first, *told]
+
+
+def _interval(row: Row, digits: int) -> str:
+    return "" if np.isnan(row.low) else f", interval {number_range((row.low, row.high), digits)}"
 
 
 def _verdict(verdict: str) -> str:

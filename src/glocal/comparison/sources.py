@@ -156,7 +156,8 @@ def _of_folder(path: Path, label: str | None, split: str) -> Cell:
         folder, run = path / "evaluation" / split, path
         if not (folder / "cases.csv").exists():
             raise UserError(
-                f"{path}: its {split} split was not evaluated; run `glocal evaluate {path} --split {split}` first"
+                f"{path}: there is no evaluation/{split} in it; run `glocal evaluate {path}` first, or name the "
+                "evaluation that is meant (--split)"
             )
     elif not ((path / "cases.csv").exists() and (path / "summary.json").exists()):
         raise UserError(

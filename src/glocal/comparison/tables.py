@@ -109,7 +109,11 @@ def caption(comparison: Comparison) -> str:
     """What the numbers are, in sentences that belong under the table."""
     design = comparison.design
     cells, interval = design["cells"], design["interval"]
-    groups = f" of {design['groups']} groups" if design["groups"] and interval["clusters"] < design["cases"] else ""
+    groups = (
+        f" of {counted(design['groups'], 'group')}"
+        if design["groups"] and interval["clusters"] < design["cases"]
+        else ""
+    )
     spread = f"Mean ± standard deviation over {cells} trainings" if cells > 1 else "Mean of one training"
     if cells > 1:
         times = "×" if cells == design["folds"] * design["repetitions"] else "and"
@@ -118,7 +122,7 @@ def caption(comparison: Comparison) -> str:
     units = {"group": "on means of groups", "case": "on cases"}
     if design["test"]["name"] == "permutation":
         units["group"] = "of whole groups"
-    text = f"{spread}, {100 * interval['confidence']:g} % bootstrap interval over {design['cases']} cases{groups}. "
+    text = f"{spread}, {100 * interval['confidence']:g} % bootstrap interval over {counted(design['cases'], 'case')}{groups}. "
     if len(comparison.labels) > 1:
         used = {pair.test for result in comparison.results for pair in result.pairs}
         other = ", paired bootstrap for metrics that are no means over cases" if "bootstrap" in used else ""
