@@ -162,6 +162,38 @@ def test_pages_of_one_file_are_a_sequence(capsys) -> None:
     assert Path("out/curve.png").stat().st_size > 1000
 
 
+def test_a_dicom_cine_brings_its_pixel_size(network, capsys) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    network()
+    cine, region, meta = pydicom.Dataset(), pydicom.Dataset(), pydicom.dataset.FileMetaDataset()
+    meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    meta.MediaStorageSOPClassUID = cine.SOPClassUID = "1.2.840.10008.5.1.4.1.1.3.1"
+    meta.MediaStorageSOPInstanceUID = cine.SOPInstanceUID = pydicom.uid.generate_uid()
+    cine.file_meta, cine.Modality, cine.PatientName = meta, "US", "Doe^Jane"
+    cine.Rows = cine.Columns = SIDE
+    cine.NumberOfFrames, cine.SamplesPerPixel, cine.PhotometricInterpretation = 3, 1, "MONOCHROME2"
+    cine.BitsAllocated, cine.BitsStored, cine.HighBit, cine.PixelRepresentation = 8, 8, 7, 0
+    region.RegionSpatialFormat, region.RegionDataType, region.RegionFlags = 1, 1, 0
+    region.RegionLocationMinX0 = region.RegionLocationMinY0 = 0
+    region.RegionLocationMaxX1 = region.RegionLocationMaxY1 = SIDE - 1
+    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = 3  # cm
+    region.PhysicalDeltaX = region.PhysicalDeltaY = 0.05
+    cine.SequenceOfUltrasoundRegions = [region]
+    cine.PixelData = np.stack([soft(phantom.mask) for phantom in PHANTOMS]).tobytes()
+    cine.save_as("sweep.dcm", enforce_file_format=True)
+    assert main(["measure", "aop", "--run", "run", "sweep.dcm", "--output", "out"]) == 0
+    shown = capsys.readouterr()
+    assert "mm" in shown.out
+    report = Path("out/measurements.json").read_text()
+    assert "Doe" not in report + shown.out + shown.err
+    frames = json.loads(report)["frames"]
+    assert [facts["frame"] for facts in frames] == ["sweep#000", "sweep#001", "sweep#002"]
+    for facts, phantom in zip(frames, PHANTOMS, strict=True):
+        assert facts["aop"] == pytest.approx(phantom.progression.aop, abs=4)
+        assert facts["hsd_nearest_mm"] == pytest.approx(0.5 * facts["hsd_nearest_px"])
+    assert Path("out/curve.png").exists()
+
+
 def test_a_folder_of_frames_in_natural_order(capsys) -> None:
     for number in (2, 10, 1):
         save(PHANTOMS[0].mask, f"frames/f{number}.png")

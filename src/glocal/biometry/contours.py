@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-__all__ = ["Border", "longest_border", "outer_borders"]
+__all__ = ["Border", "longest_border", "outer_borders", "touches_edge"]
 
 Border: TypeAlias = NDArray[np.int64]
 """``(n, 2)``: the pixels ``(x, y)`` of a closed border in walking order."""
@@ -52,6 +52,11 @@ def outer_borders(region: NDArray[Any]) -> list[Border]:
 def longest_border(region: NDArray[Any]) -> Border | None:
     """The outer border with the most points, of equal ones that which starts lowest; ``None`` for an empty region."""
     return max(outer_borders(region), key=len, default=None)
+
+
+def touches_edge(border: Border, shape: tuple[int, ...]) -> bool:
+    """Whether a border reaches the edge of an image of ``shape`` ``(H, W)``."""
+    return bool((border == 0).any() or (border == (shape[1] - 1, shape[0] - 1)).any())
 
 
 def _crop(inside: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], int, int] | None:

@@ -114,7 +114,9 @@ def _span(measurement: Measurement, start: float) -> tuple[float, float]:
     (sx, sy), (ix, iy) = measurement.superior, measurement.inferior
     end = math.degrees(math.atan2(sy - iy, sx - ix))
     clockwise = (end - start) % 360
-    return (start, start + clockwise) if abs(clockwise - measurement.aop) < 0.5 else (end, end + 360 - clockwise)
+    if abs(clockwise - measurement.aop) <= abs(360 - clockwise - measurement.aop):  # pixels need not be square
+        return start, start + clockwise
+    return end, end + 360 - clockwise
 
 
 def _arc_radius(measurement: Measurement) -> float:

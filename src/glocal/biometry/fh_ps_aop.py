@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glocal.biometry.contours import Border, outer_borders
+from glocal.biometry.contours import Border, longest_border, outer_borders, touches_edge
 from glocal.biometry.ellipse import Ellipse, Floats
 from glocal.biometry.fits import fit_two_step
 from glocal.biometry.measurement import Measurement, Structure, angle_at, folded_angle, point
@@ -23,7 +23,7 @@ DEGREE = 0.01745
 
 def outline_ellipse(region: NDArray[np.bool_]) -> tuple[Ellipse | None, int]:
     """The ellipse of the simplified longest border of a region ``(H, W)``, and how many vertices it comes from."""
-    border = max(outer_borders(region), key=len, default=None)
+    border = longest_border(region)
     return (None, 0) if border is None else _fit(border)
 
 
@@ -43,8 +43,7 @@ def measure(symphysis: NDArray[np.bool_], head: NDArray[np.bool_]) -> Measuremen
             reasons.append(f"no_{name}")
             continue
         border = max(borders, key=len)
-        height, width = region.shape
-        truncated = bool((border == 0).any() or (border == (width - 1, height - 1)).any())
+        truncated = touches_edge(border, region.shape)
         if truncated:
             flags.append(f"{name}_truncated")
         if len(borders) > 1:
@@ -52,7 +51,9 @@ def measure(symphysis: NDArray[np.bool_], head: NDArray[np.bool_]) -> Measuremen
         ellipse = _fit(border)[0]
         if ellipse is None:
             reasons.append("no_ellipse")
-        parts[name] = Structure(int(np.count_nonzero(region)), 0, 0, len(borders), truncated, ellipse)
+        parts[name] = Structure(
+            int(np.count_nonzero(region)), components=len(borders), truncated=truncated, ellipse=ellipse
+        )
     known: dict[str, Any] = dict(parts)
     result = Measurement("fh_ps_aop", **known, reasons=tuple(dict.fromkeys(reasons)), flags=tuple(dict.fromkeys(flags)))
     bone, skull = (None if part is None else part.ellipse for part in parts.values())

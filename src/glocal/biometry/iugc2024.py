@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from glocal.biometry.contours import Border, outer_borders
+from glocal.biometry.contours import Border, outer_borders, touches_edge
 from glocal.biometry.hull import convex_hull
 from glocal.biometry.measurement import Measurement, Structure, angle_at, folded_angle, point
 
@@ -53,9 +53,8 @@ def measure(symphysis: NDArray[np.bool_], head: NDArray[np.bool_]) -> Measuremen
 
 
 def _structure(region: NDArray[np.bool_], border: Border, components: int) -> Structure:
-    height, width = region.shape
-    on_border = bool((border == 0).any() or (border == (width - 1, height - 1)).any())
-    return Structure(int(np.count_nonzero(region)), components=components, truncated=on_border)
+    truncated = touches_edge(border, region.shape)
+    return Structure(int(np.count_nonzero(region)), components=components, truncated=truncated)
 
 
 def _ends(outline: Border) -> tuple[Border, Border] | None:

@@ -68,10 +68,10 @@ class Structure:
     """One anatomical structure as it was measured.
 
     Attributes:
-        pixels: Of the component that was measured, with its holes filled.
-        dropped: Pixels of the class in other components.
-        filled: Pixels of holes.
-        components: 8-connected components of the class.
+        pixels: Of the component that was measured, with its holes filled; by a published method, of the whole class.
+        dropped: Pixels of the class in other components; counted by ``ellipse`` alone.
+        filled: Pixels of holes; counted by ``ellipse`` alone.
+        components: 8-connected components of the class; of a published method, those in no hole of another.
         truncated: It touches the border of the image.
         ellipse: In pixels; ``None`` where the method takes none.
         residual: 1 − Dice between the component and the ellipse.

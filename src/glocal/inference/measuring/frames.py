@@ -13,7 +13,7 @@ from glocal.inference.files import find_images
 
 __all__ = ["Frame", "find_frames"]
 
-_PAGED = frozenset((".tif", ".tiff", ".gif", ".png", ".apng", ".webp", ".dcm", ".dicom", ".ima", ""))
+_PAGED = frozenset((".tif", ".tiff", ".gif", ".apng", ".webp", ".dcm", ".dicom", ".ima", ""))
 """Endings of files that may hold several frames."""
 
 
