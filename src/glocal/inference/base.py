@@ -238,20 +238,22 @@ class BasePredictor(ABC, Generic[Outcome]):
         picture = as_picture(image)
         notes = list(picture.notes)
         alone = steps.neighbours > 1  # a picture has no neighbouring slices
+        channels = 1 if alone else steps.channels
+        if picture.channels != channels:
+            notes.append("grey repeated to RGB" if channels == 3 else "colour reduced to grey")
+        if steps.intensity is not None:
+            notes.append("the model was trained on volumes: black and white taken for the ends of their values")
         if alone:
             notes.append("seen as its own neighbours")
-        elif picture.channels != steps.channels:
-            notes.append("grey repeated to RGB" if steps.channels == 3 else "colour reduced to grey")
         windows = self.takes_windows(picture.size, tiling)
         size = "x".join(str(side) for side in steps.size)
         if windows:
             notes.append(f"seen in windows of {size}")
         elif picture.size != steps.size:
             notes.append(f"seen at {size}")
-        pixels = image_at(picture, picture.size if windows else steps.size, 1 if alone else steps.channels)
-        pixels = np.repeat(pixels, steps.neighbours, axis=0)
+        pixels = image_at(picture, picture.size if windows else steps.size, channels)
         unit = torch.from_numpy(pixels.astype(np.float32)) / float(np.iinfo(pixels.dtype).max)
-        return Prepared(picture, unit, windows, tuple(notes))
+        return Prepared(picture, unit.repeat(steps.neighbours, 1, 1), windows, tuple(notes))
 
     def normalised(self, images: Iterable[Prepared]) -> Tensor:
         """A batch of prepared images of one size as the network takes it: ``(N, C, h, w)`` float32 on its device."""

@@ -247,3 +247,11 @@ def test_nothing_is_left_of_a_prediction_that_is_dropped(make_thresholder, nifti
     del result
     assert kept.sum() > 0  # the array alone keeps its voxels
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_picture_for_a_model_of_volumes_is_told(make_thresholder):
+    grey = np.linspace(0, 255, 144).astype(np.uint8).reshape(12, 12)
+    result = make_thresholder(channels=3, neighbours=3, seen=2)(np.stack([grey] * 3, axis=2))
+    assert np.array_equal(result.mask, expected(grey, 0, 255))
+    assert "seen as its own neighbours" in result.notes
+    assert any("trained on volumes" in note for note in result.notes)
