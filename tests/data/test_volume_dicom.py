@@ -468,3 +468,39 @@ def test_nothing_that_identifies_a_patient_comes_out(
 def test_the_canaries_are_there(tmp_path: Path) -> None:
     text = str(pydicom.dcmread(write_series(tmp_path, CT) / "000.dcm"))
     assert all(canary in text for canary in (CANARY, CANARY_DATE, CANARY_UID))
+
+
+@pytest.mark.parametrize("kind", ["plain", "enhanced"])
+def test_any_byte_changed_is_never_a_crash(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "x.dcm"
+    tags = placed(0, RescaleSlope=2, RescaleIntercept=-5, WindowCenter=3, WindowWidth=9)
+    data = (
+        enhanced(path, np.full((3, 6, 8), 9)) if kind == "enhanced" else write_dicom(path, GREY, **tags)
+    ).read_bytes()
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        spoilt = bytearray(data)
+        for place in rng.integers(0, len(data), 4):
+            spoilt[place] = rng.integers(0, 256)
+        path.write_bytes(bytes(spoilt))
+        for read in (lambda: open_volume(path).load(), lambda: read_image(path)):
+            try:
+                read()
+            except UserError as error:
+                assert "\n" not in str(error)  # noqa: PT017
+
+
+@pytest.mark.parametrize(
+    ("tags", "match"),
+    [
+        ({"RescaleSlope": 0}, "rescale slope or intercept is 0"),
+        ({"RescaleIntercept": float("inf")}, "rescale slope or intercept is 0 or not finite"),
+        ({"SamplesPerPixel": 4}, "4 samples of 8 bits are not read"),
+        ({"ImagePositionPatient": [0, float("nan"), 0]}, "positions that are not finite"),
+    ],
+)
+def test_tags_that_cannot_be(tmp_path: Path, tags: dict[str, Any], match: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        path = write_dicom(tmp_path / "x.dcm", GREY, **placed(0, **tags))
+    refused(path, match)

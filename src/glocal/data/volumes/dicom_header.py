@@ -216,7 +216,8 @@ def _header(path: Path, dataset: Any) -> DicomHeader:
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     require_plane(path, rows, columns)
     require_size(path, count * _FEWEST_BYTES_A_FRAME, max(path.stat().st_size, _FEWEST_BYTES_A_FRAME))
-    is_float = "BitsStored" not in dataset and int(dataset.get("BitsAllocated", 0)) in (32, 64)
+    allocated = int(dataset.get("BitsAllocated") or 0)
+    is_float = "BitsStored" not in dataset and allocated in (32, 64)
     spacing, of_detector = _spacing(dataset)
     return DicomHeader(
         path=path,
@@ -225,7 +226,7 @@ def _header(path: Path, dataset: Any) -> DicomHeader:
         columns=columns,
         samples=int(dataset.get("SamplesPerPixel", 1)),
         photometric=str(dataset.get("PhotometricInterpretation") or "MONOCHROME2"),
-        bits=0 if is_float else int(dataset.get("BitsStored", dataset.get("BitsAllocated", 16))),
+        bits=0 if is_float else (int(dataset.get("BitsStored") or allocated) or 16),
         signed=bool(dataset.get("PixelRepresentation", 0)),
         lossy=str(dataset.get("LossyImageCompression") or "") == "01",
         has_lut="ModalityLUTSequence" in dataset,
@@ -240,6 +241,13 @@ def _header(path: Path, dataset: Any) -> DicomHeader:
 
 def _require_pixels(header: DicomHeader) -> None:
     pydicom = dicom()
+    if header.samples not in (1, 3) or not 0 <= header.bits <= 64:
+        raise UserError(
+            f"{header.path}: pixels of {header.samples} samples of {header.bits} bits are not read; "
+            "save it as grey or RGB"
+        )
+    if any(not np.isfinite([frame.slope, frame.intercept]).all() or frame.slope == 0 for frame in header.frames):
+        raise UserError(f"{header.path}: its rescale slope or intercept is 0 or not finite; restore it from its source")
     syntax = pydicom.uid.UID(header.syntax)
     name = syntax.name if syntax.name != header.syntax else "private"
     if not syntax.is_transfer_syntax or syntax.is_private or "MPEG" in name or "HEVC" in name:
