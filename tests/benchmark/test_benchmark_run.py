@@ -185,8 +185,11 @@ def test_an_array_of_slurm_jobs_runs_the_cells(small: Small, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
-def test_a_ray_cluster_of_two_nodes_computes_the_cells(small: Small, tmp_path: Path) -> None:
+def test_a_ray_cluster_of_two_nodes_computes_the_cells(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default its workers make way for everything else
     from ray.cluster_utils import Cluster
 
     plan, folder = small("lmnet_tiny", "unet_tiny", set={"train.epochs": 1}, budget_s=20.0), tmp_path / "bench"

@@ -42,6 +42,9 @@ class RayCluster:
     Args:
         ray: The package, connected.
         resources: Of one cell.
+
+    Raises:
+        UserError: No node has as much.
     """
 
     def __init__(self, ray: Any, resources: Resources) -> None:
@@ -50,6 +53,7 @@ class RayCluster:
         if gpus is None:
             gpus = int(ray.cluster_resources().get("GPU", 0) >= 1)
         self.options = {"num_cpus": resources.cpus, "num_gpus": gpus, "max_retries": 0}
+        self._require_room()
 
     def probe(self, plan: Plan, labels: Sequence[str]) -> dict[str, Probe]:
         """Measure variants on a worker of the cluster."""
@@ -60,7 +64,6 @@ class RayCluster:
 
     def run(self, bench: BenchmarkFolder, plan: Plan, cells: Sequence[Cell], look: Callable[[], None]) -> None:
         """Hand all cells to the scheduler of Ray, and wait for them."""
-        self._require_room()
         task = self.ray.remote(_finished).options(**self.options)
         waiting = {task.remote(str(bench.path.absolute()), cell.id): cell for cell in cells}
         try:

@@ -78,7 +78,8 @@ def live_table(sights: Sequence[Sight], folder: Path) -> Table:
     ended = sum(sight.result.status in ("done", "failed") for sight in sights)
     left = [sight.seconds_left for sight in sights]
     known = [seconds for seconds in left if seconds is not None]
-    rest = f", {_time(sum(known))} of training left" if len(known) == len(left) and ended < len(left) else ""
+    more = "" if len(known) == len(left) else "more than "
+    rest = f", {more}{_time(sum(known))} of training left" if sum(known) and ended < len(left) else ""
     table = Table(
         title=f"{escape(str(folder))}: {ended} of {counted(len(sights), 'cell')}{rest}", title_justify="left", box=None
     )
