@@ -185,7 +185,7 @@ def label_facts(path: Path) -> MaskFacts:
     from glocal.data.volumes import read_labels
 
     try:
-        labels = read_labels(path)
+        labels = read_labels(path, require_geometry=False)
     except UserError as error:
         return MaskFacts(path, error=str(error))
     every = np.bincount(labels.values.ravel())

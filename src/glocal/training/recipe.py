@@ -284,7 +284,7 @@ def _check_volumes(data: DataConfig) -> None:
     if data.neighbours > 1 and data.channels != "auto":
         raise UserError(
             f"data.channels is {data.channels}, but with data.neighbours {data.neighbours} each slice is a channel; "
-            "leave data.channels out"
+            "leave it out, or set --data.channels auto"
         )
     given = data.intensity
     if given.kind == "auto":

@@ -18,14 +18,15 @@ from glocal.data.cases import Problem, Progress
 from glocal.data.distributed._files import Tree, missing
 from glocal.data.distributed._geometry import agreement, turned_onto
 from glocal.data.distributed.distribution import Array, Content, Distribution, Item, Step
-from glocal.data.encoding import Declared, Encoding, MaskFacts, infer_encoding, read_classes
+from glocal.data.encoding import Declared, Encoding, infer_encoding, read_classes
 from glocal.data.readers import Mask
+from glocal.data.slices import label_facts
 from glocal.data.volumes import LabelVolume, Volume, VolumeFile, open_volume, read_labels
 from glocal.data.volumes._guards import suspicion
 from glocal.errors import UserError, counted, optional_import
 from glocal.files import require_regular_file
 
-__all__ = ["VolumePair", "known_names", "label_facts", "pairs_of", "read_pair", "recognise", "volume_content"]
+__all__ = ["VolumePair", "known_names", "pairs_of", "read_pair", "recognise", "volume_content"]
 
 
 @dataclass(frozen=True)
@@ -146,18 +147,6 @@ def _step(pair: VolumePair, encoding: Encoding) -> Step:
         return read_pair(pair, encoding, mend)
 
     return Step(pair.id, (pair.image, pair.mask), read, pair.group, pair.split)
-
-
-def label_facts(path: Path) -> MaskFacts:
-    """What a mask of a volume holds, as :func:`~glocal.data.encoding.mask_facts` says it of pictures."""
-    try:
-        labels = read_labels(path, require_geometry=False)
-    except UserError as error:
-        return MaskFacts(path, error=str(error))
-    every = np.bincount(labels.values.ravel())
-    found = np.flatnonzero(every)
-    counts = dict(zip(found.tolist(), every[found].tolist(), strict=True))
-    return MaskFacts(path, labels.shape[1:], counts, notes=labels.notes)
 
 
 def read_pair(pair: VolumePair, encoding: Encoding, mend: bool) -> Item:
