@@ -24,8 +24,8 @@ def _row(label: str, arguments: Mapping[str, Any], synapse: str, btcv: str, rema
 
 
 _MEASURES = (
-    Measure("DSC %", "macro.foreground.dice.mean"),
-    Measure("HD95", "macro.foreground.hd95.mean", percent=False),
+    Measure("DSC %", "DSC"),
+    Measure("HD95", "HD95", percent=False),
 )
 
 _FUSION = Ablation(
@@ -49,6 +49,7 @@ _FUSION = Ablation(
     ),
     _COLUMNS,
     _MEASURES,
+    preset="hiperformer",
     recipe="hiperformer",
     notes=(*_NOTES, "For the parts of LGFF the paper has no rows."),
 )
@@ -67,6 +68,7 @@ _AGGREGATION = Ablation(
     ),
     _COLUMNS,
     _MEASURES,
+    preset="hiperformer",
     recipe="hiperformer",
     notes=(
         *_NOTES,

@@ -14,7 +14,7 @@ from glocal.benchmark import BenchmarkFolder, CellResult, Plan, read_benchmark
 from glocal.errors import UserError, counted
 from glocal.files import read_json
 
-__all__ = ["Measured", "measure"]
+__all__ = ["Measured", "figures_of", "measure"]
 
 log = logging.getLogger("glocal")
 
@@ -54,7 +54,8 @@ def measure(ablation: Ablation, folder: str | Path, model: str) -> tuple[Measure
         numbers = []
         for cell in done:
             try:
-                numbers.append(_figures(ablation, plan, cell, as_trained=as_trained))
+                evaluation = _evaluated(ablation, plan, cell, as_trained=as_trained)
+                numbers.append(figures_of(ablation, read_json(evaluation / "summary.json")))
             except UserError as error:
                 notes.append(f"{row.label}: {cell.id} cannot be measured: {error}")
         if numbers:
@@ -67,9 +68,13 @@ def _is(cell: CellResult, row: Row, model: str) -> bool:
     return cell.model == (row.model or model) and same_options(cell.model, cell.arguments, row.arguments)
 
 
-def _figures(ablation: Ablation, plan: Plan, cell: CellResult, *, as_trained: bool) -> dict[str, float]:
-    """The measures of a cell by title; one that is undefined there is missing."""
-    summary = read_json(_evaluated(ablation, plan, cell, as_trained=as_trained) / "summary.json")
+def figures_of(ablation: Ablation, summary: Mapping[str, Any]) -> dict[str, float]:
+    """The measures of an evaluation by title; one that is undefined there is missing.
+
+    Args:
+        ablation: Declared.
+        summary: Content of ``summary.json``, with the figures of the ablation's preset if it has one.
+    """
     found = {}
     for measure in ablation.measures:
         value = _published(summary, measure.key) if ablation.preset else _at(summary, measure.key)
