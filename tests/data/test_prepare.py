@@ -404,11 +404,12 @@ def test_an_interrupted_preparation_goes_on(make, tmp_path, monkeypatch):
 
 def test_a_journal_cut_short_and_a_changed_source_are_done_again(make, tmp_path, monkeypatch):
     root, out = make("psfhs"), tmp_path / "out"
+    monkeypatch.setattr("glocal.data.prepare.threads", lambda: 1)  # cases in the journal in order
     monkeypatch.setattr("glocal.data.prepare_folder.Unfinished.finish", lambda self: (_ for _ in ()).throw(Killed))
     with pytest.raises(Killed):
         prepare(root, out)
     monkeypatch.undo()
-    journal = tmp_path / ".out.unfinished" / "journal.jsonl"
+    journal = tmp_path / ".out.unfinished" / ".journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])  # the last case
     mini.mha(root / "image_mha" / "03744.mha", np.stack([mini.frame(77)] * 3))
     os.utime(root / "image_mha" / "03744.mha", ns=(1, 1))

@@ -17,7 +17,7 @@ from glocal.files import read_json, write_text, writing
 __all__ = ["REPORT", "Unfinished", "finished_report"]
 
 REPORT = "prepare-report.json"
-_JOURNAL = "journal.jsonl"
+_JOURNAL = ".journal.jsonl"
 _LOCK = ".lock"
 
 
@@ -125,12 +125,12 @@ class Unfinished:
         """
         require_free(self.out)
         with writing(self.out):
-            self._journal.unlink()
-            self._lock.release()
-            (self.folder / _LOCK).unlink(missing_ok=True)
             if self.out.is_dir():
                 self.out.rmdir()
             self.folder.rename(self.out)
+            self._lock.release()
+            for name in (_JOURNAL, _LOCK):
+                (self.out / name).unlink(missing_ok=True)
 
 
 def finished_report(out: Path, asked: Mapping[str, Any]) -> dict[str, Any] | None:

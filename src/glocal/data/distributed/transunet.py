@@ -180,7 +180,7 @@ def _indices(path: Path, label: Array, classes: int, notes: set[str]) -> Array:
     low, high = int(label.min()), int(label.max())
     if low < 0 or high >= classes:
         raise UserError(
-            f"{path}: labels go from {low} to {high}, but this layout has {classes} classes (0 to {classes - 1}); "
-            "convert the set it really is with its own layout"
+            f"{path}: labels go from {low} to {high}, but the set has {classes} classes (0 to {classes - 1}): another "
+            "version of it; map the labels to these classes first"
         )
     return label.astype(np.uint8)
