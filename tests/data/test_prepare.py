@@ -120,6 +120,20 @@ def test_acdc_keeps_the_phases_of_a_patient_together(make, tmp_path):
     assert classes(out) == ["background", "right ventricle", "myocardium", "left ventricle"]
 
 
+def test_acdc_slices_in_hdf5_are_numbered_from_one(tmp_path):
+    import h5py
+
+    values, label = mini.organs(0, (11, 32, 28), classes=4)
+    folder = tmp_path / "ACDC" / "ACDC_training_slices"
+    folder.mkdir(parents=True)
+    for k in range(11):
+        with h5py.File(folder / f"patient010_frame01_slice_{k + 1}.h5", "w") as file:
+            file["image"], file["label"] = values[k], label[k]
+    out = prepare(tmp_path / "ACDC", tmp_path / "out").folder
+    assert_array_equal(voxels(out / "images" / "patient010_frame01.nii.gz"), values)  # 2 before 10
+    assert table(out)["patient010_frame01"] == {"id": "patient010_frame01", "group": "patient010", "split": "train"}
+
+
 def test_a_gap_between_slices_is_not_closed(make, tmp_path):
     root = make("synapse")
     (root / "train_npz" / "case0005_slice002.npz").unlink()
