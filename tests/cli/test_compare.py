@@ -54,6 +54,7 @@ def test_nothing_is_written_when_it_refuses(tmp_path: Path, capsys: pytest.Captu
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
-    code = "import glocal.comparison, sys; print([m for m in ('lightning', 'monai', 'matplotlib', 'rich') if m in sys.modules])"
+    heavy = ("lightning", "monai", "matplotlib", "rich")
+    code = f"import glocal.comparison, sys; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

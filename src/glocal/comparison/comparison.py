@@ -164,7 +164,7 @@ def compare(
     results = [analyse(one, labels, base, everyone=one is primary, **options) for one in measured]
     ranked = None if primary.values is None else rank_models(units.means(primary.values) * primary.facts.direction)
     prices, priced = costs_of(cells, measure=costs, progress=lambda label: told(f"profiling {label}"))
-    design = _design(study, cells, keys, units, test, chosen, found)
+    design = _design(study, cells, keys, units, test, chosen)
     notes = (*_notes(study, cells, found, units), *left_out, *_unlike(results[0]), *priced)
     return Comparison(
         labels,
@@ -230,7 +230,6 @@ def _design(
     units: Units,
     test: str,
     chosen: Sequence[int] | None,
-    found: Sources,
 ) -> dict[str, Any]:
     first, bootstrap = study.first, study.bootstrap
     of_first = next(iter(cells.values()))

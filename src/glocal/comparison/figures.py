@@ -36,7 +36,7 @@ def _intervals(comparison: Comparison) -> Any:
     result = comparison.results[0]
     figure, (axis,) = axes_of(6.4, 1.1 + 0.42 * len(result.rows))
     for m, row in enumerate(result.rows):
-        colour = _colour(comparison, m)
+        colour = _colour(m)
         cells = comparison.primary.cells[m]
         if len(cells) > 1:
             axis.plot(
@@ -65,7 +65,7 @@ def _differences(comparison: Comparison) -> Any:
             d,
             row + jitter.uniform(-0.26, 0.26, d.size),
             "o",
-            color=_colour(comparison, m),
+            color=_colour(m),
             alpha=0.5 if d.size < 150 else 0.22,
             markersize=4,
             markeredgewidth=0,
@@ -105,7 +105,7 @@ def _critical(comparison: Comparison) -> Any:
     ):
         for step, index in enumerate(chosen):
             x, y = ranks.average[index], -(bars + 0.35 + 0.45 * step)
-            axis.plot([x, x, edge], [0, y, y], color=_colour(comparison, int(index)), linewidth=1.3)
+            axis.plot([x, x, edge], [0, y, y], color=_colour(int(index)), linewidth=1.3)
             text = plain(comparison.labels[index], _LABEL)
             text = f"{text}  {x:.2f}" if side == "left" else f"{x:.2f}  {text}"
             axis.text(edge, y, f" {text} ", ha=align, va="center", color=INK, fontsize=10)
@@ -180,12 +180,12 @@ def _panel(
         axis.set_xscale("log")
     for cost, score, m in known:
         row = comparison.results[0].rows[m]
-        axis.plot([cost, cost], [row.low, row.high], color=_colour(comparison, m), linewidth=1.4, alpha=0.55)
+        axis.plot([cost, cost], [row.low, row.high], color=_colour(m), linewidth=1.4, alpha=0.55)
         axis.plot(
             cost,
             score,
             "o" if front[m] else "s",
-            color=_colour(comparison, m),
+            color=_colour(m),
             markersize=8 if front[m] else 6,
             markeredgecolor=INK if front[m] else "none",
         )
@@ -207,7 +207,7 @@ def _models_on_y(axis: Any, comparison: Comparison) -> None:
     axis.set_ylim(len(comparison.labels) - 0.5, -0.5)
 
 
-def _colour(comparison: Comparison, m: int) -> str:
+def _colour(m: int) -> str:
     return PALETTE[m % len(PALETTE)]
 
 

@@ -122,7 +122,8 @@ def caption(comparison: Comparison) -> str:
     units = {"group": "on means of groups", "case": "on cases"}
     if design["test"]["name"] == "permutation":
         units["group"] = "of whole groups"
-    text = f"{spread}, {100 * interval['confidence']:g} % bootstrap interval over {counted(design['cases'], 'case')}{groups}. "
+    cases = counted(design["cases"], "case") + groups
+    text = f"{spread}, {100 * interval['confidence']:g} % bootstrap interval over {cases}. "
     if len(comparison.labels) > 1:
         used = {pair.test for result in comparison.results for pair in result.pairs}
         other = ", paired bootstrap for metrics that are no means over cases" if "bootstrap" in used else ""
