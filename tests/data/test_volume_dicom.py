@@ -97,8 +97,8 @@ def test_what_is_no_image_in_the_folder_is_left_out_and_said(tmp_path: Path) -> 
     report(tmp_path / "report.dcm", "1.2.840.10008.5.1.4.1.1.88.11")
     file = open_volume(tmp_path)
     assert_array_equal(file.load().values, CT)
-    assert "1 DICOM objects without an image left out" in file.notes
-    assert "1 files that are no DICOM left out" in file.notes
+    assert "left out: 1 file of DICOM without an image" in file.notes
+    assert "left out: 1 file of other kinds than DICOM" in file.notes
 
 
 def test_slopes_of_their_own_give_real_units_as_floating_point(tmp_path: Path) -> None:

@@ -571,7 +571,7 @@ def test_hdf5_links_and_numbers_in_other_files_are_not_followed(tmp_path: Path) 
         file["group/again"] = file["/"]  # a circle
     file_ = open_volume(tmp_path / "y.h5")
     assert_array_equal(file_.load().values, VALUES)
-    assert "1 links not followed" in file_.notes
+    assert "1 link not followed" in file_.notes
     refused(tmp_path / "y.h5", "'soft' is a link", key="soft")
     (tmp_path / "secret.bin").write_bytes(VALUES.tobytes())
     with h5py.File(tmp_path / "z.h5", "w") as file:

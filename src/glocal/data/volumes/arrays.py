@@ -63,7 +63,8 @@ def choose(path: Path, key: str | None, names: Iterable[str], prefer: tuple[str,
         UserError: ``key`` is not among ``names``; or it is needed and not given.
     """
     known = list(names)
-    listed = ", ".join(known[:20]) + (", …" if len(known) > 20 else "")
+    shown = [name if name.isprintable() else repr(name) for name in known[:20]]
+    listed = ", ".join(shown) + (", …" if len(known) > 20 else "")
     if not known:
         raise UserError(f"{path}: holds no array; copy it again from its source")
     if key is not None:

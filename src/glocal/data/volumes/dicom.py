@@ -65,7 +65,7 @@ def open_series(folder: Path, series: str | None = None, require_geometry: bool 
     if not groups:
         raise UserError(f"{folder}: no DICOM images are in this folder; name the folder of a series")
     headers = _chosen(folder, groups, series)
-    notes = [f"{count} {what} left out" for what, count in sorted(found.others.items())]
+    notes = [f"left out: {counted(count, 'file')} {what}" for what, count in sorted(found.others.items())]
     if len(groups) > 1:
         notes.append(f"one of {len(groups)} series")
     if len(headers) == 1 and len(headers[0].frames) > 1:
@@ -147,12 +147,12 @@ def _found(folder: Path) -> _Found:
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); make it readable or remove it") from None
         if not known:
-            found.others["files that are no DICOM"] += 1
+            found.others["of other kinds than DICOM"] += 1
             continue
         try:
             found.headers.append(read_header(path))
         except NoImageError:
-            found.others["DICOM objects without an image"] += 1
+            found.others["of DICOM without an image"] += 1
     return found
 
 

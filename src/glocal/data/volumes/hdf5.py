@@ -13,7 +13,7 @@ from glocal.data.volumes._guards import require_size, suspicion
 from glocal.data.volumes.arrays import IMAGE_KEYS, choose, number_type, volume_shape
 from glocal.data.volumes.nifti import GZIP_RATIO
 from glocal.data.volumes.volume import Values, VolumeFile
-from glocal.errors import UserError, optional_import
+from glocal.errors import UserError, counted, optional_import
 
 __all__ = ["open_hdf5"]
 
@@ -39,7 +39,7 @@ def open_hdf5(path: Path, key: str | None, prefer: tuple[str, ...] = IMAGE_KEYS)
                 "copy the array itself into the file"
             )
         if links:
-            notes.append(f"{len(links)} links not followed")
+            notes.append(f"{counted(len(links), 'link')} not followed")
         name = choose(path, key, found, prefer, notes)
         dataset = found[name]
         if dataset.external or dataset.is_virtual:
