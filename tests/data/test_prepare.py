@@ -129,9 +129,10 @@ def test_acdc_slices_in_hdf5_are_numbered_from_one(tmp_path):
     for k in range(11):
         with h5py.File(folder / f"patient010_frame01_slice_{k + 1}.h5", "w") as file:
             file["image"], file["label"] = values[k], label[k]
+    (tmp_path / "ACDC" / "test.list").write_text("patient010_frame01\n")
     out = prepare(tmp_path / "ACDC", tmp_path / "out").folder
     assert_array_equal(voxels(out / "images" / "patient010_frame01.nii.gz"), values)  # 2 before 10
-    assert table(out)["patient010_frame01"] == {"id": "patient010_frame01", "group": "patient010", "split": "train"}
+    assert table(out)["patient010_frame01"] == {"id": "patient010_frame01", "group": "patient010", "split": "test"}
 
 
 def test_a_gap_between_slices_is_not_closed(make, tmp_path):

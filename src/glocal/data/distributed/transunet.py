@@ -29,7 +29,7 @@ _SLICE = re.compile(r"(?i)(?P<case>.+?)_slice_?(?P<phase>ED|ES)?_?(?P<number>\d+
 _VOLUME = re.compile(r"(?i)(?P<case>.+?)_volume_?(?P<phase>ED|ES)?")
 _PATIENT = re.compile(r"(?i)(?P<patient>(?:case|patient)_?\d+)(?:[_-].*)?")
 _PARTS: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "test": "test"}
-_LISTS: dict[str, Part] = {"train": "train", "val": "val", "valid": "val", "test": "test", "test_vol": "test"}
+_LISTS: dict[str, Part] = {**_PARTS, "train_slices": "train", "test_vol": "test"}
 
 
 def recognise(tree: Tree) -> Distribution | None:
@@ -107,10 +107,10 @@ class _Slices:
 
         patient = _PATIENT.fullmatch(name)
         group = patient["patient"] if patient else None
-        split = listed.get(stem_of(files[0])) or self._part(files[0], stacked)
+        split = listed.get(stem_of(files[0])) or listed.get(name) or self._part(files[0])
         return Step(name, files, read, group if group != name else None, split)
 
-    def _part(self, path: Path, stacked: bool) -> Part | None:
+    def _part(self, path: Path) -> Part | None:
         """The part that the folder names: ``train``, ``train_npz``, ``ACDC_training_slices`` …"""
         for word in re.split(r"[_\W]", path.parent.name.lower()):
             if word in _PARTS:
@@ -123,9 +123,10 @@ class _Slices:
         problems: list[Problem] = []
         notes: list[str] = []
         there = {stem_of(path) for files in self.slices.values() for path in files.values()}
-        there |= {stem_of(path) for path in self.volumes.values()}
+        there |= {stem_of(path) for path in self.volumes.values()} | set(self.slices)
         for path in self.tree.files:
-            part = _LISTS.get(path.stem) if path.suffix == ".txt" and "list" in path.parent.name.lower() else None
+            is_list = path.suffix == ".list" or (path.suffix == ".txt" and "list" in path.parent.name.lower())
+            part = _LISTS.get(path.stem) if is_list else None
             if part is None:
                 continue
             names = [line.split(",")[0].strip() for line in read_text(self.tree.root / path).splitlines()]
