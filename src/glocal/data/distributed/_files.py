@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
@@ -68,10 +68,6 @@ class Tree:
         """The files of one folder (absolute) that end in one of ``suffixes``, in lower case."""
         inside = self.by_folder.get(folder, [])
         return [self.root / path for path in inside if path.name.lower().endswith(suffixes)]
-
-    def below(self, folder: PurePath) -> Iterator[PurePath]:
-        """The files of a folder and of all below it."""
-        return (path for path in self.files if path.is_relative_to(folder))
 
 
 def stem_of(path: PurePath) -> str:
