@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from glocal.inference.explanation import Explanation, explain, explain_classes
     from glocal.inference.files import FileResult, plan_files, predict_files
     from glocal.inference.mask_scoring import evaluate_masks
+    from glocal.inference.postprocessing import Postprocessing, choose_postprocessing
     from glocal.inference.prediction import Prediction
     from glocal.inference.predictor import Predictor, load_predictor
     from glocal.inference.scoring import evaluate_run, evaluation_folder
@@ -22,8 +23,10 @@ __all__ = [
     "Classifier",
     "Explanation",
     "FileResult",
+    "Postprocessing",
     "Prediction",
     "Predictor",
+    "choose_postprocessing",
     "classify_files",
     "evaluate_masks",
     "evaluate_run",
@@ -43,8 +46,10 @@ _HOMES = {
     "Classifier": "classifier",
     "Explanation": "explanation",
     "FileResult": "files",
+    "Postprocessing": "postprocessing",
     "Prediction": "prediction",
     "Predictor": "predictor",
+    "choose_postprocessing": "postprocessing",
     "classify_files": "table",
     "evaluate_masks": "mask_scoring",
     "evaluate_run": "scoring",

@@ -181,6 +181,47 @@ def test_segments_are_coded(tmp_path):
     assert algorithm.AlgorithmVersion
 
 
+def enhanced(path: Path, heights: tuple[int, ...]) -> Path:
+    """A multi-frame CT of 6 rows and 7 columns, its frames in this order along the table."""
+    one = Dataset()
+    one.file_meta = FileMetaDataset()
+    one.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+    one.SOPClassUID, one.Modality = pydicom.uid.EnhancedCTImageStorage, "CT"
+    for name in ("SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"):
+        setattr(one, name, pydicom.uid.generate_uid())
+    one.Rows, one.Columns, one.NumberOfFrames, one.ImageType = 6, 7, len(heights), ["ORIGINAL", "PRIMARY", "AXIAL"]
+    one.SamplesPerPixel, one.PhotometricInterpretation = 1, "MONOCHROME2"
+    one.BitsAllocated, one.BitsStored, one.HighBit, one.PixelRepresentation = 16, 12, 11, 0
+    shared, measures, axes = Dataset(), Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness, axes.ImageOrientationPatient = [0.8, 0.7], 2, [1, 0, 0, 0, 1, 0]
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [axes]
+    frames = []
+    for height in heights:
+        frame, place, content = Dataset(), Dataset(), Dataset()
+        place.ImagePositionPatient, content.DimensionIndexValues = [-3, 4, 10 + 2 * height], [height + 1]
+        frame.PlanePositionSequence, frame.FrameContentSequence = [place], [content]
+        frames.append(frame)
+    one.SharedFunctionalGroupsSequence, one.PerFrameFunctionalGroupsSequence = [shared], frames
+    one.PixelData = np.repeat(np.array(heights, np.uint16), 42).tobytes()
+    one.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_frames_of_one_file_in_any_order(tmp_path):
+    heights = (3, 0, 2, 1)
+    file = open_volume(enhanced(tmp_path / "ct.dcm", heights))
+    assert file.load().values[:, 0, 0].tolist() == [0, 1, 2, 3]
+    mask = mask_of(file.shape)
+    write_seg(mask, file, segments_of(CLASSES), tmp_path / "seg.dcm", network="lmnet")
+    back = highdicom.seg.segread(tmp_path / "seg.dcm").get_pixels_by_source_frame(
+        pydicom.dcmread(tmp_path / "ct.dcm").SOPInstanceUID,
+        [1, 2, 3, 4],
+        combine_segments=True,
+        assert_missing_frames_are_empty=True,
+    )
+    assert np.array_equal(back, mask[list(heights)])
+
+
 IDENTIFYING = ("Jan", "4711", "1970", "A12", "S1", "20200304", "Who", "Elsewhere", "0815", "CT01", "050Y")
 
 

@@ -38,8 +38,6 @@ _NEEDED = (
 )
 _SERIES_NUMBER = 100
 _SEXES = ("M", "F", "O")
-_AT = 0.01
-"""How far, as a part of the distance of slices, a frame may be from where the volume has it."""
 
 
 def require_segmentable(file: VolumeFile) -> None:
@@ -142,12 +140,10 @@ def _order(source: Any, file: VolumeFile) -> list[int]:
     """Of each frame of a multi-frame file, the slice of the volume that it became."""
     steps = np.diag([-1.0, -1.0, 1.0]) @ file.affine[:3, 2:]  # slice to slice, and the first slice, in LPS
     along, first = steps[:, 0], steps[:, 1]
-    order = []
-    for group in source.PerFrameFunctionalGroupsSequence:
-        place = np.array([float(n) for n in group.PlanePositionSequence[0].ImagePositionPatient])
-        k = float((place - first) @ along / (along @ along))
-        assert abs(k - round(k)) < _AT * len(file) + 0.1, f"{file.path}: frame lies between slices"
-        order.append(round(k))
+    places = [group.PlanePositionSequence[0].ImagePositionPatient for group in source.PerFrameFunctionalGroupsSequence]
+    offsets = np.array([[float(n) for n in place] for place in places]) - first
+    order = [round(float(offset @ along / (along @ along))) for offset in offsets]
+    assert sorted(order) == list(range(len(file))), f"{file.path}: frames do not lie on the slices of the volume"
     return order
 
 
