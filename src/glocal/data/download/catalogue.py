@@ -225,7 +225,7 @@ def _on_request() -> Iterator[OnRequest]:
         (
             "register at synapse.org and join the challenge 'Multi-Atlas Labeling Beyond the Cranial Vault'",
             "download Abdomen/RawData.zip; or ask the authors of TransUNet for their preprocessed copy",
-            "glocal data prepare THAT_FOLDER synapse",
+            "glocal data prepare THAT_FOLDER synapse-prepared",
         ),
     )
     yield OnRequest(
@@ -235,7 +235,7 @@ def _on_request() -> Iterator[OnRequest]:
         (
             "read and accept the terms (CC BY-NC-SA 4.0) on the makers' page",
             "download the archive from their server and unpack it",
-            "glocal data prepare THAT_FOLDER acdc",
+            "glocal data prepare THAT_FOLDER acdc-prepared",
         ),
     )
     yield OnRequest(
@@ -245,7 +245,7 @@ def _on_request() -> Iterator[OnRequest]:
         (
             "register for the challenge and send its form",
             "unpack what the makers send (pos/, neg/)",
-            "glocal data prepare THAT_FOLDER iugc2024",
+            "glocal data prepare THAT_FOLDER iugc2024-prepared",
         ),
     )
     yield OnRequest(
@@ -255,7 +255,7 @@ def _on_request() -> Iterator[OnRequest]:
         (
             "read the terms on that page and fetch the archive (Lu et al., Data in Brief 41:107904, 2022)",
             "unpack it",
-            "glocal data prepare THAT_FOLDER jnu_ifm",
+            "glocal data prepare THAT_FOLDER jnu_ifm-prepared",
         ),
     )
     yield OnRequest(
@@ -265,7 +265,7 @@ def _on_request() -> Iterator[OnRequest]:
         (
             "sign in at Kaggle (an account is needed) and download the archive (CC BY-NC-SA 4.0)",
             "unpack it (kaggle_3m/)",
-            "glocal data prepare THAT_FOLDER lgg",
+            "glocal data prepare THAT_FOLDER lgg-prepared",
         ),
     )
     yield OnRequest(
