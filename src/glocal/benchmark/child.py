@@ -86,7 +86,7 @@ def finish_cell(
                 if while_waiting is not None:
                     while_waiting()
     result = bench.read_cell(plan, cell)
-    if result.status in ("done", "failed") and code == 0:
+    if result.status in ("done", "failed"):
         return
     lines = (home / "log.txt").read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
     if code == NOT_RECORDED:
