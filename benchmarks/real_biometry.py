@@ -32,7 +32,7 @@ from glocal.files import read_json, write_text
 PAGE = Path("docs/results/psfhs-biometry.md")
 SHEET = Path("docs/assets/psfhs-biometry.jpg")
 EXAMPLE, EXAMPLE_CASE = Path("docs/assets/biometry.jpg"), "03807"
-"""One frame measured in the experts' mask, for docs/biometry.md."""
+"""One frame measured in the experts' mask, for docs/guides/biometry.md."""
 EVALUATION = Path("evaluation/test-iugc2024")
 TILE = 384
 SHOWN = 4
@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/biometry"))
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--example", action="store_true", help="only draw the picture of docs/biometry.md")
+    parser.add_argument("--example", action="store_true", help="only draw the picture of docs/guides/biometry.md")
     options = parser.parse_args()
     if options.example:
         draw_example(options.data)

@@ -308,7 +308,7 @@ _INTRODUCTION = """\
 Written by `glocal ablate --all --counts-only --markdown`. Lines of *the paper* are its figures as printed; the lines of
 a network are counted here: parameters, true multiply-adds of one image, and, where it is known which counter a paper
 used, multiply-adds by that counter, its errors included. Options are those of `glocal.create_model`.
-[How to run an ablation](../ablate.md).
+[How to run an ablation](../guides/ablate.md).
 """
 
 

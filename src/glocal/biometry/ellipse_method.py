@@ -56,7 +56,7 @@ def measure(symphysis: NDArray[np.bool_], head: NDArray[np.bool_], step: tuple[f
 
 
 def between_ellipses(symphysis: Ellipse, head: Ellipse) -> Measurement:
-    """Measure two ellipses in the standard orientation, in closed form; see ``docs/biometry.md``."""
+    """Measure two ellipses in the standard orientation, in closed form; see ``docs/guides/biometry.md``."""
     along = symphysis.axes[:, 0]
     if along[0] < 0 or (along[0] == 0 and along[1] < 0):
         along = -along

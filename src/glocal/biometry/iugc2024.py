@@ -1,6 +1,6 @@
 """The evaluator of the IUGC 2024 challenge, with its rules for ties; what stopped it is a reason here.
 
-Source: the starting kit of the challenge, ``maskoffs/IUGC2024`` at commit ``bad8150``; see ``docs/biometry.md``.
+Source: the starting kit of the challenge, ``maskoffs/IUGC2024`` at commit ``bad8150``; see ``docs/guides/biometry.md``.
 """
 
 from __future__ import annotations
