@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glocal.cli._grid_options import seconds, seeds, settings
+from glocal.cli._grid_running import require_success, say_how_to_submit, show_plan
 from glocal.cli._parser import Parser
 from glocal.errors import UserError
 
@@ -151,7 +152,6 @@ def _trained(ablation: Ablation, given: Any) -> None:
     from glocal.ablation import plan_ablation, run_ablation
     from glocal.benchmark.run import Resources
     from glocal.cli._benchmark_view import watching
-    from glocal.cli.benchmark import _dry_run, _say_how_to_submit
 
     plan = plan_ablation(
         ablation,
@@ -166,7 +166,7 @@ def _trained(ablation: Ablation, given: Any) -> None:
     )
     folder = Path(given.output or Path("bench") / f"{Path(given.dir).resolve().name}-{ablation.name}")
     if given.dry_run:
-        _dry_run(plan, folder, given.json)
+        show_plan(plan, folder, given.json)
         return
     for note in plan.notes:
         print(note, file=sys.stderr)
@@ -184,12 +184,11 @@ def _trained(ablation: Ablation, given: Any) -> None:
     _show([table], given)
     print(f"table   {folder / 'ablation.md'}, .csv and .json", file=sys.stderr)
     from glocal.benchmark import read_benchmark
-    from glocal.cli.benchmark import _require_success
 
     results = read_benchmark(folder)
     if given.engine == "slurm":
-        _say_how_to_submit(folder, results)
-    _require_success(results, folder)
+        say_how_to_submit(folder, results)
+    require_success(results)
 
 
 def _show(tables: Sequence[AblationTable], given: Any) -> None:

@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glocal.cli._grid_options import seconds, seeds, settings, words
+from glocal.cli._grid_running import require_success, say_how_to_submit, show_plan
 from glocal.cli._parser import Parser
-from glocal.errors import UserError, counted
+from glocal.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from glocal.benchmark import CellResult, Plan
 
 __all__ = ["run"]
@@ -83,11 +82,11 @@ def run(arguments: list[str]) -> None:
 
         results = [run_one(given.dir, given.cell)]
         print(f"{results[0].id}: {results[0].status}", file=sys.stderr)
-        _require_success(results, Path(given.dir))
+        require_success(results)
         return
     plan, folder = _planned(given)
     if given.dry_run:
-        _dry_run(plan, folder, given.json)
+        show_plan(plan, folder, given.json)
         return
     from glocal.benchmark import run_plan
     from glocal.benchmark.run import Resources
@@ -105,8 +104,8 @@ def run(arguments: list[str]) -> None:
     else:
         print_results(results, folder)
     if given.engine == "slurm":
-        _say_how_to_submit(folder, results)
-    _require_success(results, folder)
+        say_how_to_submit(folder, results)
+    require_success(results)
 
 
 def _planned(given: Any) -> tuple[Plan, Path]:
@@ -135,44 +134,6 @@ def _planned(given: Any) -> tuple[Plan, Path]:
     return plan, Path(given.output or Path("bench") / Path(given.dir).resolve().name)
 
 
-def _dry_run(plan: Plan, folder: Path, as_json: bool) -> None:
-    from glocal.benchmark import probe_plan
-    from glocal.cli._benchmark_view import print_plan
-
-    probes = probe_plan(plan, progress=lambda label: print(f"measuring {label} …", file=sys.stderr))
-    if as_json:
-        facts = {label: {**vars(probe), "seconds": probe.seconds} for label, probe in probes.items()}
-        cells = [cell.id for cell in plan.cells]
-        print(json.dumps({"benchmark": str(folder), "cells": cells, "estimates": facts, **plan.to_json()}, indent=2))
-        return
-    print_plan(plan, folder, probes)
-
-
 def _facts(result: CellResult) -> dict[str, Any]:
     facts = {**result.facts, "id": result.id, "label": result.label, "fold": result.fold, "seed": result.seed}
     return {**facts, "run": str(result.run), "evaluated": result.evaluated}
-
-
-def _say_how_to_submit(folder: Path, results: Sequence[CellResult]) -> None:
-    from glocal.benchmark import BenchmarkFolder
-    from glocal.benchmark.slurm import latest_script
-
-    script = latest_script(BenchmarkFolder(folder))
-    if script is not None and any(result.status in ("waiting", "running") for result in results):
-        print(f"submit:  sbatch {shlex.quote(str(script))}", file=sys.stderr)
-        print(f"watch:   squeue --me; then glocal compare {shlex.quote(str(folder))}", file=sys.stderr)
-
-
-def _require_success(results: Sequence[CellResult], folder: Path) -> None:
-    """Say that cells failed, and why the first of them did.
-
-    Raises:
-        UserError: One failed.
-    """
-    failed = [result for result in results if result.status == "failed"]
-    if failed:
-        first = failed[0]
-        raise UserError(
-            f"{counted(len(failed), 'cell')} of {len(results)} failed; {first.id}: {first.error} "
-            f"({first.folder / 'traceback.txt'}); mend it and repeat the command with --retry-failed"
-        )

@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from glocal.cli._grid_options import seeds, settings, words
+from glocal.cli._grid_running import plan_facts, require_success, say_how_to_submit, show_plan
 from glocal.cli._parser import Parser
-from glocal.errors import UserError, counted
+from glocal.errors import UserError
 
 if TYPE_CHECKING:
     from glocal.reproduction import PaperTable, Reproduction
 
 __all__ = ["run"]
+
+_OF_TRAINING = ("models", "seeds", "set", "output", "retry_failed", "dry_run")
 
 
 def _parser() -> Parser:
@@ -45,6 +48,7 @@ def _parser() -> Parser:
     add("--engine", type=Literal["local", "ray", "slurm"], default="local", help="as `glocal benchmark`")
     add("--cell_cpus", type=int, default=1, help="as `glocal benchmark`")
     add("--cell_gpus", type=int, help="as `glocal benchmark`")
+    add("--ray_address", type=str, default="auto", help="as `glocal benchmark`")
     add("--retry_failed", action="store_true", help="try trainings that failed again")
     add("--dry_run", action="store_true", help="print what would be trained and how long it takes; write nothing")
     add("--json", action="store_true", help="print the result as JSON, alone on stdout")
@@ -60,13 +64,21 @@ def run(arguments: list[str]) -> None:
     given = _parser().parse_args(arguments)
     from glocal.reproduction import TABLES, find_table
 
-    if given.table is None:
-        _list(list(TABLES.values()), given.json)
+    if given.table is None or given.data is None:
+        asked_for = [name for name in _OF_TRAINING if given[name]]
+        if asked_for:
+            missing = "the data: --data DIR" if given.table else "a table (`glocal reproduce` lists them)"
+            raise UserError(f"--{asked_for[0]} is for training; name {missing}")
+        tables = list(TABLES.values()) if given.table is None else [find_table(given.table)]
+        if given.json:
+            facts = [_facts(table) for table in tables]
+            print(json.dumps(facts if given.table is None else facts[0], indent=2, ensure_ascii=False))
+        elif given.table is None:
+            _list(tables)
+        else:
+            _explain(tables[0])
         return
     table = find_table(given.table)
-    if given.data is None:
-        _explain(table)
-        return
     asked: dict[str, Any] = {
         "models": None if given.models is None else words(given.models),
         "seeds": None if given.seeds is None else seeds(given.seeds),
@@ -75,7 +87,7 @@ def run(arguments: list[str]) -> None:
     }
     folder = Path(given.output or Path("reproduced") / table.name.replace("/", "-"))
     if given.dry_run:
-        _dry_run(table, given.data, asked)
+        _dry_run(table, given.data, folder, asked, given.json)
         return
     _run(table, given, folder, asked)
 
@@ -85,7 +97,7 @@ def _run(table: PaperTable, given: Any, folder: Path, asked: dict[str, Any]) -> 
     from glocal.cli._benchmark_view import watching
     from glocal.reproduction import reproduce
 
-    resources = Resources(given.cell_cpus, given.cell_gpus)
+    resources = Resources(given.cell_cpus, given.cell_gpus, given.ray_address)
     with watching() as watch:
         result = reproduce(
             table,
@@ -98,18 +110,27 @@ def _run(table: PaperTable, given: Any, folder: Path, asked: dict[str, Any]) -> 
             watch=watch,
         )
     _report(result, given.json)
-    if result.failed:
-        first = result.failed[0]
-        raise UserError(
-            f"{counted(len(result.failed), 'training')} failed; {first.id}: {first.error}; mend it and repeat the "
-            "command with --retry-failed"
-        )
+    if given.engine == "slurm":
+        for name, done in result.done.items():
+            say_how_to_submit(folder / name, done.cells)
+        print("then:    the same command again, which measures and writes the page", file=sys.stderr)
+    require_success([cell for done in result.done.values() for cell in done.cells])
 
 
-def _list(tables: list[PaperTable], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps([{"name": one.name, "title": one.title, "data": one.data} for one in tables], indent=2))
-        return
+def _facts(table: PaperTable) -> dict[str, Any]:
+    protocols = {"published": table.published, "honest": table.honest}
+    return {
+        "name": table.name,
+        "title": table.title,
+        "source": table.source,
+        "data": table.data,
+        "rows": [{"label": row.label, "model": row.model, "paper": dict(row.printed)} for row in table.rows],
+        "protocols": {name: {"recipe": one.recipe, "says": list(one.says)} for name, one in protocols.items()},
+        "differences": list(table.differences),
+    }
+
+
+def _list(tables: list[PaperTable]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -131,17 +152,17 @@ def _explain(table: PaperTable) -> None:
     print(f"\ndo it:  glocal reproduce {table.name} --data DIR")
 
 
-def _dry_run(table: PaperTable, data: str, asked: dict[str, Any]) -> None:
-    from glocal.benchmark import probe_plan
-    from glocal.cli._benchmark_view import print_plan
+def _dry_run(table: PaperTable, data: str, folder: Path, asked: dict[str, Any], as_json: bool) -> None:
     from glocal.reproduction.running import plan_reproduction
 
     with tempfile.TemporaryDirectory() as scratch:
         plans = plan_reproduction(table, data, scratch, **asked)
+        if as_json:
+            print(json.dumps({name: plan_facts(plan, folder / name) for name, plan in plans.items()}, indent=2))
+            return
         for name, plan in plans.items():
-            print(f"the {name} protocol", file=sys.stderr)
-            probes = probe_plan(plan, progress=lambda label: print(f"measuring {label} …", file=sys.stderr))
-            print_plan(plan, Path("reproduced") / name, probes)
+            print(f"the {name} protocol")
+            show_plan(plan, folder / name)
 
 
 def _report(result: Reproduction, as_json: bool) -> None:

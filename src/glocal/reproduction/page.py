@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -57,15 +59,15 @@ def tables_of(result: Reproduction) -> Iterator[Table]:
                 rows.append(["" if row.printed else row.label, "ours", *ours, str(number)])
                 if row.printed:
                     rows.append(["", "difference", *differences, ""])
-        yield "The publication's protocol: its figures and ours", headers, rows
+        yield "The publication's protocol: its figures and ours (mean ± sd over trainings)", headers, rows
     if "honest" in result.done:
         yield _honest(result, result.done["honest"])
     yield _failures(result)
 
 
 def _shown(result: Reproduction) -> list[Row]:
-    """Rows that were run, and those that only the publication has; not those left out by choice."""
-    run = {variant.label for done in result.done.values() for variant in done.plan.variants}
+    """Rows that were run, also by an earlier call, and those that only the publication has."""
+    run = {cell.label for done in result.done.values() for cell in done.cells}
     return [row for row in result.table.rows if row.model is None or row.label in run]
 
 
@@ -77,7 +79,7 @@ def _published(done: Done, row: Row, columns: Sequence[Column]) -> tuple[list[st
     for column in columns:
         found = [one[column.name] for one in values]
         ours.append(_mean_sd(found))
-        match = re.match(r"[-−]?\d+(\.\d+)?", row.printed.get(column.name, ""))
+        match = re.match(r"-?\d+(\.\d+)?", row.printed.get(column.name, ""))
         mean = _mean(found)
         known = match is not None and mean is not None
         differences.append(f"{mean - float(match.group()):+.2f}" if known and match and mean is not None else "–")
@@ -162,9 +164,20 @@ def _about(result: Reproduction) -> list[tuple[str, list[str]]]:
 
 
 def _command(result: Reproduction) -> str:
-    words = ["glocal reproduce", result.table.name, "--data DIR"]
-    words += [f"--set {name}={value}" for name, value in result.settings.items()]
-    return " ".join(words)
+    """The command that trains what the page shows."""
+    cells = [cell for done in result.done.values() for cell in done.cells]
+    labels = list(dict.fromkeys(cell.label for cell in cells))
+    seeds = sorted({cell.seed for cell in cells})
+    words = ["glocal", "reproduce", result.table.name, "--data", "DIR"]
+    if len(labels) < sum(row.model is not None for row in result.table.rows):
+        words += ["--models", ",".join(labels)]
+    if seeds != list(result.table.seeds):
+        words += ["--seeds", ",".join(map(str, seeds)) + ("," if len(seeds) == 1 else "")]
+    if len(result.done) == 1:
+        words += ["--protocol", *result.done]
+    for name, value in result.settings.items():
+        words += ["--set", f"{name}={json.dumps(value)}"]
+    return shlex.join(words)
 
 
 def _markdown(result: Reproduction, tables: Sequence[Table]) -> str:

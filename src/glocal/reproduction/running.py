@@ -176,7 +176,11 @@ def reproduce(
     folder = Path(folder)
     _claim(table, folder)
     asked: dict[str, Any] = {"models": models, "seeds": seeds, "settings": settings, "protocols": protocols}
-    plans = plan_reproduction(table, data, folder, **asked)
+    try:
+        plans = plan_reproduction(table, data, folder, **asked)
+    except UserError:
+        _release(folder)
+        raise
     done: dict[ProtocolName, Done] = {}
     for name, plan in plans.items():
         log.info("%s by the %s protocol: %d trainings", table.name, name, len(plan.cells))
@@ -198,6 +202,13 @@ def _claim(table: PaperTable, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UserError(f"{folder}: not empty and no reproduction; choose another folder (--output)")
     write_json(path, {"table": table.name})
+
+
+def _release(folder: Path) -> None:
+    """Take the claim back where nothing came of it."""
+    if [path.name for path in folder.iterdir()] == ["table.json"]:
+        (folder / "table.json").unlink()
+        folder.rmdir()
 
 
 def _summaries(protocol: Protocol, cells: Sequence[CellResult]) -> Iterator[tuple[str, Mapping[str, Any]]]:
