@@ -14,6 +14,7 @@ from makers_evaluations import write_benchmark, write_classes, write_masks, writ
 from scipy import stats
 
 from glocal.comparison import compare
+from glocal.comparison.analysis import Units
 from glocal.comparison.scores import MaskScores, read_scores
 
 CASES = [f"case {n}" for n in range(30)]
@@ -137,6 +138,26 @@ def test_empty_masks_are_counted_and_shown_both_ways(tmp_path: Path) -> None:
     assert means["agreed"] == pytest.approx([0.8 * present[0] + 0.2, 0.8 * present[0]])
     assert means["evaluated"] == pytest.approx([present[0], 0.8 * present[0]])
     assert [row.cases for row in found.emptiness.results["evaluated"].rows] == [24, 30]
+    told = [note for note in found.notes if "different numbers of cases (careful 24, rash 30)" in note]
+    assert [all(name in note for name in ("Dice", "IoU", "HD95")) for note in told] == [True]
+
+
+def test_ranks_are_of_the_cases_that_all_models_have_a_value_for(tmp_path: Path) -> None:
+    options = {"cases": CASES, "images": 3, "empty": CASES[::3], "policy": "penalty"}
+    write_masks(tmp_path / "same", 0.5, **options)
+    write_masks(tmp_path / "inventor", 0.5, predicted=CASES[::3], **options)
+    write_masks(tmp_path / "third", 0.5, **options)
+    found = compare([tmp_path / name for name in ("same", "inventor", "third")])
+    assert found.ranks is not None
+    assert found.ranks.average == (2, 2, 2)  # alike wherever all have a mask
+
+
+def test_values_that_are_equal_but_for_rounding_are_ties() -> None:
+    seeds = np.array([[0.7, 0.1, 0.3], [0.1, 0.3, 0.7]])  # the same trainings in another order
+    values = np.stack([(a + b + c) / 3 for a, b, c in seeds])
+    assert values[0] != values[1]
+    units = Units("case", np.arange(1))
+    assert units.means(values[None, :])[0, 0] == units.means(values[None, :])[0, 1]
 
 
 def test_two_identical_runs_do_not_differ(tmp_path: Path) -> None:

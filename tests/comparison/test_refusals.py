@@ -167,6 +167,19 @@ def test_labels_group_runs_and_paths_may_hold_an_equals_sign(tmp_path: Path) -> 
     assert both.design["repetitions"] == 2
 
 
+def test_an_unknown_seed_is_not_seed_0(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, 0.4, seed=0) for name in "ab"]
+    loose = write_masks(tmp_path / "loose", 0.5, seed=7)
+    found = open_sources([f"a={runs[0]}", f"a={loose}", f"b={runs[1]}"])
+    assert [(cell.label, cell.repetition) for cell in found.cells] == [("a", 1), ("a", 2), ("b", 1)]
+
+
+def test_one_label_is_one_network(tmp_path: Path) -> None:
+    runs = [write_run(tmp_path / name, 0.4, seed=n, recipe=f"model: {name}\n") for n, name in enumerate("ab")]
+    with pytest.raises(UserError, match=r"x: .* is a, but .* is b; give different networks different labels"):
+        compare([f"x={run}" for run in runs], costs=False)
+
+
 def test_a_benchmark_has_labels_of_its_own(tmp_path: Path) -> None:
     bench = write_benchmark(tmp_path / "bench", {"a": 0.4}, folds=1, seeds=(0,))
     with pytest.raises(UserError, match="labels of its own"):

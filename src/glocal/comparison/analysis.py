@@ -24,6 +24,8 @@ __all__ = ["ALPHA", "Pair", "Result", "Row", "Test", "Units", "analyse"]
 ALPHA = 0.05
 """Level of all tests."""
 
+_DECIMALS = 12
+
 Test = Literal["wilcoxon", "permutation"]
 
 
@@ -139,13 +141,16 @@ class Units:
         return int(self.index.max()) + 1
 
     def means(self, values: FloatArray) -> FloatArray:
-        """Mean of the cases of each unit, leaving NaN out: ``(N, …)`` → ``(n, …)``."""
+        """Mean of the cases of each unit, leaving NaN out: ``(N, …)`` → ``(n, …)``.
+
+        Rounded to 12 decimals: what is equal but for the order of additions is equal, and ties are ties, in ranks.
+        """
         known = ~np.isnan(values)
         sums, counts = (np.zeros((self.count, *values.shape[1:])) for _ in range(2))
         np.add.at(sums, self.index, np.where(known, values, 0.0))
         np.add.at(counts, self.index, known)
         with np.errstate(invalid="ignore"):
-            return np.asarray(sums / counts, np.float64)
+            return np.asarray(np.round(sums / counts, _DECIMALS), np.float64)
 
 
 def analyse(

@@ -16,7 +16,7 @@ __all__ = ["Key", "common_keys", "recipe_notes", "require_comparable"]
 Key = tuple[str, int]
 """Fold and repetition."""
 
-_OF_THE_NETWORK = ("model", "name", "weights", "train.seed", "data.splits", "data.fold", "data.mean", "data.std")
+_OF_THE_NETWORK = ("model", "name", "train.seed", "data.splits", "data.fold", "data.mean", "data.std")
 _MOST = 5
 
 

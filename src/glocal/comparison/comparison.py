@@ -162,10 +162,12 @@ def compare(
     measured = [study.measure(name, chosen) for name in names]
     primary = measured[0]
     results = [analyse(one, labels, base, everyone=one is primary, **options) for one in measured]
-    ranked = None if primary.values is None else rank_models(units.means(primary.values) * primary.facts.direction)
+    ranked = (
+        None if primary.values is None else rank_models(units.means(_common(primary.values)) * primary.facts.direction)
+    )
     prices, priced = costs_of(cells, measure=costs, progress=lambda label: told(f"profiling {label}"))
     design = _design(study, cells, keys, units, test, chosen)
-    notes = (*_notes(study, cells, found, units), *left_out, *_unlike(results[0]), *priced)
+    notes = (*_notes(study, cells, found, units), *left_out, *_unlike(results), *priced)
     return Comparison(
         labels,
         labels[base],
@@ -283,14 +285,22 @@ def _notes(study: Study, cells: Mapping[str, Sequence[Cell]], found: Sources, un
     return notes
 
 
-def _unlike(result: Result) -> list[str]:
+def _common(values: FloatArray) -> FloatArray:
+    """Without the cases that a model has no value for: ``(N, M)``, so that ranks are of the same cases."""
+    return np.where(np.isnan(values).any(axis=1, keepdims=True), np.nan, values)
+
+
+def _unlike(results: Sequence[Result]) -> list[str]:
     """Say when models have a value on different cases, because the policy for empty masks leaves some out."""
-    if len({row.cases for row in result.rows}) < 2:
-        return []
-    counts = ", ".join(f"{row.label} {row.cases}" for row in result.rows)
+    found: dict[str, list[str]] = {}
+    for result in results:
+        if len({row.cases for row in result.rows}) > 1:
+            counts = ", ".join(f"{row.label} {row.cases}" for row in result.rows)
+            found.setdefault(counts, []).append(result.facts.label)
     return [
-        f"the policy for empty masks gives models a {result.facts.label} on different numbers of cases ({counts}): "
+        f"the policy for empty masks gives models a {', '.join(names)} on different numbers of cases ({counts}): "
         "their means are of different cases, tests use those that both have; see Empty masks"
+        for counts, names in found.items()
     ]
 
 

@@ -30,7 +30,8 @@ Convention = Literal["evaluated", "present", "agreed"]
 CONVENTIONS: Mapping[Convention, str] = {
     "evaluated": "as evaluated, by the policy of the runs",
     "present": "only where the class is there: cases without it are left out for every model",
-    "agreed": "a class that is neither there nor predicted counts as perfect, one invented as worst",
+    "agreed": "a class that is neither there nor predicted counts as perfect, one invented as worst (its distance only "
+    "where the policy of the runs gives it one)",
 }
 """What becomes of cases whose true mask of a class is empty."""
 

@@ -93,7 +93,8 @@ def open_sources(sources: Sequence[str | Path], split: str = "test") -> Sources:
         split: Which evaluation of a run folder is meant; a benchmark knows which it made.
 
     Raises:
-        UserError: A folder is none of these, a run was not evaluated, or a run is named twice.
+        UserError: A folder is none of these, a run was not evaluated, a run is named twice, or runs of one label are of
+            different networks.
     """
     cells: list[Cell] = []
     missing: list[Missing] = []
@@ -110,6 +111,7 @@ def open_sources(sources: Sequence[str | Path], split: str = "test") -> Sources:
         else:
             cells.append(_of_folder(path, label, split))
     _refuse_doubles(cells)
+    _refuse_mixtures(cells)
     labels = tuple(dict.fromkeys([*(cell.label for cell in cells), *(cell.label for cell in missing)]))
     return Sources(_numbered(cells), tuple(missing), labels, tuple(dict.fromkeys(notes)))
 
@@ -221,6 +223,20 @@ def _refuse_doubles(cells: Sequence[Cell]) -> None:
             raise UserError(f"{cell.folder}: named twice; name every run once")
 
 
+def _refuse_mixtures(cells: Sequence[Cell]) -> None:
+    """Runs of one label are repetitions of one model."""
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        if "model" not in cell.recipe:
+            continue
+        first = seen.setdefault(cell.label, cell)
+        if cell.recipe["model"] != first.recipe["model"]:
+            raise UserError(
+                f"{cell.label}: {first.name} is {first.recipe['model']}, but {cell.name} is {cell.recipe['model']}; "
+                "give different networks different labels (LABEL=RUN)"
+            )
+
+
 def _numbered(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """Number the repetitions: by seed where all models have the same ones, else in the order of their seeds."""
     if any(cell.parts is None for cell in cells):
@@ -230,7 +246,7 @@ def _numbered(cells: Sequence[Cell]) -> tuple[Cell, ...]:
         seeds.setdefault(cell.label, set()).add(cell.seed)
     once = len({(cell.label, cell.fold, cell.seed) for cell in cells}) == len(cells)
     shared = set.intersection(*seeds.values()) if seeds else set()
-    if once and shared and None not in shared:
+    if once and shared and all(cell.seed is not None for cell in cells):
         return tuple(replace(cell, repetition=cell.seed or 0) for cell in cells)
     counts: dict[tuple[str, str], int] = {}
     numbered = {}
