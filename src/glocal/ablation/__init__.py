@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from glocal.ablation.catalogue import ABLATIONS, get_ablation
 from glocal.ablation.counting import Counts, Entry, count_ablation
 from glocal.ablation.declared import Ablation, Measure, Printed, Row
-from glocal.ablation.table import AblationTable, Values
+from glocal.ablation.table import AblationTable
+from glocal.benchmark.values import Values
 
 if TYPE_CHECKING:
     from glocal.ablation.running import plan_ablation, read_ablation, run_ablation

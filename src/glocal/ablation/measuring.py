@@ -9,8 +9,8 @@ from typing import Any
 
 from glocal.ablation.counting import same_options
 from glocal.ablation.declared import Ablation, Row
-from glocal.ablation.table import Values
 from glocal.benchmark import BenchmarkFolder, CellResult, Plan, read_benchmark
+from glocal.benchmark.values import Values
 from glocal.errors import UserError, counted
 from glocal.files import read_json
 

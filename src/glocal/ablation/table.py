@@ -5,18 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from glocal.ablation.counting import Counts, Entry
 from glocal.ablation.declared import Ablation, Row
+from glocal.benchmark.values import Values
 from glocal.errors import UserError
+from glocal.evaluation.markdown import pipe_table
 from glocal.files import write_json, write_text
 
-__all__ = ["FILES", "PAPER", "AblationTable", "Lines", "Values", "markdown_table", "page"]
+__all__ = ["FILES", "PAPER", "AblationTable", "Lines", "page"]
 
 FORMAT = 1
 """Of ``ablation.json``."""
@@ -26,27 +27,6 @@ FILES = ("ablation.md", "ablation.csv", "ablation.json")
 
 PAPER = "the paper"
 """Whose line it is."""
-
-
-@dataclass(frozen=True)
-class Values:
-    """What the trainings of a row came to in one measure: a number for each fold and seed, as the table shows it."""
-
-    of_cells: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Over folds and seeds."""
-        return fmean(self.of_cells)
-
-    @property
-    def sd(self) -> float | None:
-        """Sample standard deviation over folds and seeds; None of a single one."""
-        return stdev(self.of_cells) if len(self.of_cells) > 1 else None
-
-    def __str__(self) -> str:
-        """``"94.09 ± 0.11"``, or of a single training ``"94.09"``."""
-        return f"{self.mean:.2f}" + ("" if self.sd is None else f" ± {self.sd:.2f}")
 
 
 Lines = list[tuple[str, ...]]
@@ -126,7 +106,7 @@ class AblationTable:
         text = [
             f"{'#' * level} `{ablation.name}`: {ablation.title}",
             f"Source: {ablation.source}. Counts are of one image of {height}×{width}.",
-            *(markdown_table(*table) for table in (self.counts(), self.figures()) if table[1]),
+            *(pipe_table(*table, left=2) for table in (self.counts(), self.figures()) if table[1]),
             "\n".join(f"- **{label}**: {remark}" for label, remark in self.remarks()),
             "\n\n".join(note for note in (*ablation.notes, *self.notes) if note not in told),
         ]
@@ -310,9 +290,3 @@ a network are counted here: parameters, true multiply-adds of one image, and, wh
 used, multiply-adds by that counter, its errors included. Options are those of `glocal.create_model`.
 [How to run an ablation](../guides/ablate.md).
 """
-
-
-def markdown_table(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """A table of Markdown; columns but the first two are numbers."""
-    rule = ["---", "---", *["---:"] * (len(header) - 2)]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (header, rule, *lines))

@@ -70,18 +70,20 @@ class RayCluster:
             while waiting:
                 ended, _ = self.ray.wait(list(waiting), timeout=1)
                 for one in ended:
-                    self._close(bench, waiting.pop(one), one)
+                    self._close(bench, plan, waiting.pop(one), one)
                 look()
         finally:
             for one in waiting:
                 self.ray.cancel(one, force=True)
 
-    def _close(self, bench: BenchmarkFolder, cell: Cell, task: Any) -> None:
-        """Record a cell whose worker or node is gone."""
+    def _close(self, bench: BenchmarkFolder, plan: Plan, cell: Cell, task: Any) -> None:
+        """Record a cell whose worker or node is gone before it was done."""
         try:
             with self._named():
                 self.ray.get(task)
         except self.ray.exceptions.RayError as error:
+            if bench.read_cell(plan, cell).status in ("done", "failed"):
+                return
             text = " ".join(str(error).split())[:300]
             bench.write_cell(cell, "failed", {"error": f"its Ray worker ended: {text}"})
 

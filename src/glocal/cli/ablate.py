@@ -120,9 +120,9 @@ def _list(ablations: Sequence[Ablation], given: Any) -> None:
         return
     lines = [(one.name, str(len(one.rows)), one.title) for one in ablations]
     if given.markdown:
-        from glocal.ablation.table import markdown_table
+        from glocal.evaluation.markdown import pipe_table
 
-        print(markdown_table(("name", "ablation", "rows"), [(f"`{name}`", title, n) for name, n, title in lines]))
+        print(pipe_table(("name", "ablation", "rows"), [(f"`{name}`", title, n) for name, n, title in lines], left=2))
         return
     from rich.console import Console
     from rich.table import Table

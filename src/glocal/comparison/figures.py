@@ -169,6 +169,17 @@ def _cost(comparison: Comparison, name: str, label: str, unit: float) -> Any:
     return figure
 
 
+def _log_axis(axis: Any, lowest: float, highest: float) -> None:
+    """A logarithmic axis with plain numbers at 1, 2 and 5 (over two decades at 1 alone)."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_xscale("log")
+    steps = (1.0, 2.0, 5.0) if highest < 100 * lowest else (1.0,)
+    axis.xaxis.set_major_locator(LogLocator(base=10, subs=steps, numticks=12))
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
 def _panel(
     axis: Any, comparison: Comparison, costs: Sequence[float | None], scores: Sequence[float], front: Sequence[bool]
 ) -> None:
@@ -177,7 +188,7 @@ def _panel(
     axis.plot(*zip(*best, strict=True), color=INK, linewidth=1, linestyle="--", alpha=0.6)
     lowest, highest = min(cost for cost, _, _ in known), max(cost for cost, _, _ in known)
     if lowest > 0 and highest > 8 * lowest:
-        axis.set_xscale("log")
+        _log_axis(axis, lowest, highest)
     for cost, score, m in known:
         row = comparison.results[0].rows[m]
         axis.plot([cost, cost], [row.low, row.high], color=_colour(m), linewidth=1.4, alpha=0.55)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from glocal.comparison.analysis import ALPHA, Pair, Result, Row
 from glocal.comparison.costs import Cost
 from glocal.errors import counted
+from glocal.evaluation.markdown import pipe_table
 from glocal.evaluation.report_parts import NONE, number, number_range
 from glocal.evaluation.table import guard
 
@@ -140,15 +141,15 @@ def markdown_table(comparison: Comparison) -> str:
     costs = cost_columns(comparison.costs)
     header = ["model", *(head(result) for result in comparison.results), *(name for name, _ in costs)]
     table = [entries(result) for result in comparison.results]
-    lines = [" | ".join(header), " | ".join(["---", *["---:"] * (len(header) - 1)])]
+    lines = []
     for m, label in enumerate(comparison.labels):
         cells = []
         for column in table:
             entry = column[m]
             text = f"**{entry.text}**" if entry.best else entry.text
             cells.append(f"{text}{MARK if entry.differs else ''} {entry.interval}")
-        lines.append(" | ".join([_escaped(label), *cells, *(texts[m] for _, texts in costs)]))
-    return "\n".join(f"| {line} |" for line in lines) + f"\n\n{_escaped(caption(comparison))}\n"
+        lines.append([_escaped(label), *cells, *(texts[m] for _, texts in costs)])
+    return f"{pipe_table(header, lines)}\n\n{_escaped(caption(comparison))}\n"
 
 
 def _escaped(text: str) -> str:

@@ -7,10 +7,11 @@ import math
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
-import numpy as np
-
+from glocal.benchmark.values import Values
+from glocal.evaluation.markdown import pipe_table
 from glocal.evaluation.page import Markup, document, element, join, table
 from glocal.files import write_json, write_text
 from glocal.reproduction.running import Done, Reproduction
@@ -136,15 +137,12 @@ def _times(value: float | None, factor: float) -> float | None:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None and math.isfinite(value)]
-    return float(np.mean(known)) if known else None
+    return fmean(known) if known else None
 
 
 def _mean_sd(values: Sequence[float | None]) -> str:
     known = [value for value in values if value is not None and math.isfinite(value)]
-    if not known:
-        return "–"
-    spread = f"±{np.std(known, ddof=1):.2f}" if len(known) > 1 else ""
-    return f"{np.mean(known):.2f}{spread}"
+    return str(Values(tuple(known))) if known else "–"
 
 
 def _about(result: Reproduction) -> list[tuple[str, list[str]]]:
@@ -185,9 +183,8 @@ def _markdown(result: Reproduction, tables: Sequence[Table]) -> str:
     for caption, headers, rows in tables:
         if not rows:
             continue
-        lines += [f"## {caption}", "", "| " + " | ".join(headers) + " |", "|" + "---|" * len(headers)]
-        lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-        lines.append("")
+        escaped = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+        lines += [f"## {caption}", "", pipe_table(headers, escaped, left=2 if headers[1] in ("", "error") else 1), ""]
     for heading, sentences in _about(result):
         lines += [f"## {heading}", "", *(f"- {sentence}" for sentence in sentences), ""]
     return "\n".join(lines)
