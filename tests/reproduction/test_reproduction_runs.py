@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from glocal.cli import main
 from glocal.errors import UserError
-from glocal.reproduction import TABLES, Row
+from glocal.reproduction import TABLES, Reproduction, Row
+from glocal.reproduction.page import _command
 from glocal.reproduction.running import plan_reproduction
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "data"))
@@ -145,6 +148,42 @@ def test_a_folder_of_another_table_is_left_alone(tmp_path: Path) -> None:
         reproduce(find_table("lmnet/table3"), tmp_path / "data", tmp_path / "out")
 
 
+@pytest.mark.parametrize("place", ["file", "file/below", "full"])
+def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_converted(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("")
+    monkeypatch.setattr("glocal.reproduction.running.plan_reproduction", lambda *_, **__: pytest.fail("planned"))
+    assert main(["reproduce", "lmnet/table3", "--data", str(tmp_path), "--output", str(tmp_path / place)]) == 2
+
+
+def test_data_that_cannot_be_used_leave_no_folder(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert main(["reproduce", "lmnet/table3", "--data", str(tmp_path / "typo"), "--output", str(out)]) == 2
+    assert not out.exists()
+
+
+def test_what_is_for_training_needs_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["reproduce", "lmnet/table1", "--dry-run"]) == 2
+    assert "--data DIR" in capsys.readouterr().err
+
+
+def test_the_page_names_the_command_that_made_it(tmp_path: Path) -> None:
+    table = TABLES["lmnet/table1"]
+    cells = [SimpleNamespace(label=label, seed=0) for label in ("LM-Net", "Attention U-Net")]
+    done = {"published": SimpleNamespace(cells=cells)}
+    result = Reproduction(table, tmp_path, tmp_path, {"train.epochs": 2, "data.size": [64, 64]}, done)  # type: ignore[arg-type]
+    words = shlex.split(_command(result))
+    assert words[:5] == ["glocal", "reproduce", "lmnet/table1", "--data", "DIR"]
+    assert words[5:11] == ["--models", "LM-Net,Attention U-Net", "--seeds", "0,", "--protocol", "published"]
+    assert words[11:] == ["--set", "train.epochs=2", "--set", "data.size=[64, 64]"]
+    everything = [SimpleNamespace(label=row.label, seed=seed) for row in table.rows for seed in table.seeds]
+    both = dict.fromkeys(("published", "honest"), SimpleNamespace(cells=everything))
+    assert _command(Reproduction(table, tmp_path, tmp_path, {}, both)) == "glocal reproduce lmnet/table1 --data DIR"  # type: ignore[arg-type]
+
+
 def test_tables_are_listed_and_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["reproduce", "--json"]) == 0
     assert {one["name"] for one in json.loads(capsys.readouterr().out)} == set(TABLES)
@@ -152,4 +191,6 @@ def test_tables_are_listed_and_explained(capsys: pytest.CaptureFixture[str]) -> 
     shown = capsys.readouterr().out
     assert "LM-Net (lmnet)" in shown
     assert "the honest protocol" in shown
+    assert main(["reproduce", "lmnet/table1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][-1]["paper"]["mDice %"] == "94.09±0.11"
     assert main(["reproduce", "lmnet/table9"]) == 2

@@ -77,8 +77,7 @@ def _protocols(
             _METRICS,
         ),
     )
-    train, _, test = fractions if folds is None else (0.8, 0.1, 0.1)
-    held = max(0.1, fractions[1]) if folds is None else 0.1
+    held, test = (max(0.1, fractions[1]), fractions[2]) if folds is None else (0.1, 0.1)
     train = 1 - held - test
     honest = Protocol(
         "hifuse",

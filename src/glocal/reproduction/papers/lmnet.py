@@ -109,6 +109,8 @@ _DIFFERENCES = (
     "The paper and its code differ in augmentation, loss, batch (2 in the code) and selection; the paper is followed. "
     "Its translation and scale of '[-0.9, 1.1]' are read as 0.9 to 1.1, and the parameters of its class-balanced loss "
     "are not stated.",
+    "LM-Net is the network of the published code; the tables describe another one (5.40 M parameters), which "
+    "`lmnet_paper` reconstructs.",
     "Its mDice and mIoU include the background and are pooled over all pixels: not comparable with per-image means.",
     "How images with an undefined Hd (an empty mask on one side) were treated is not said; here they are left out.",
     "Its RAD does not follow from its precision and recall as a pooled RAD would.",
