@@ -11,7 +11,7 @@ import numpy as np
 
 from glocal.data._tree import Part, natural
 from glocal.data.cases import Problem, Progress
-from glocal.data.distributed._arrays import read_arrays
+from glocal.data.distributed._arrays import open_array
 from glocal.data.distributed._files import Tree, missing, stem_of
 from glocal.data.distributed.distribution import Array, Content, Distribution, Item, Step
 from glocal.errors import UserError, counted
@@ -148,7 +148,7 @@ def _stack(files: Sequence[Path], classes: int) -> Item:
     labels: list[Array] = []
     notes: set[str] = set()
     for path in files:
-        image, label = _pair(path, 2)
+        image, label = (array[0] for array in _pair(path, slices=True))
         if images and image.shape != images[0].shape:
             raise UserError(f"{path}: a slice of another size than {files[0].name}; restore it from its source")
         images.append(image)
@@ -158,19 +158,20 @@ def _stack(files: Sequence[Path], classes: int) -> Item:
 
 
 def _whole(path: Path, classes: int) -> Item:
-    image, label = _pair(path, 3)
+    image, label = _pair(path, slices=False)
     notes: set[str] = set()
     return Item(image, _indices(path, label, classes, notes), None, tuple(sorted(notes)))
 
 
-def _pair(path: Path, axes: int) -> tuple[Array, Array]:
-    image, label = read_arrays(path, ("image", "img", "data"), ("label", "seg", "mask"))
-    if image.ndim != axes or image.shape != label.shape:
-        sizes = " and ".join("x".join(map(str, array.shape)) for array in (image, label))
-        raise UserError(f"{path}: image and label are {sizes}, not one {axes}-D size; restore it from its source")
-    if image.dtype.kind == "f" and not bool(np.isfinite(image).all()):
-        raise UserError(f"{path}: the image holds NaN or infinity; restore it from its source")
-    return image, label
+def _pair(path: Path, slices: bool) -> tuple[Array, Array]:
+    """Image and label ``(D, H, W)``; of a slice ``D`` is 1."""
+    files = open_array(path, ("image", "img", "data")), open_array(path, ("label", "seg", "mask"))
+    sizes = [file.shape for file in files]
+    if sizes[0] != sizes[1] or {file.channels for file in files} != {1} or (slices and sizes[0][0] != 1):
+        told = " and ".join("x".join(map(str, size)) for size in sizes)
+        kind = "slice" if slices else "volume"
+        raise UserError(f"{path}: image and label are {told}, not one {kind}; restore it from its source")
+    return files[0].load().values, files[1].load().values
 
 
 def _indices(path: Path, label: Array, classes: int, notes: set[str]) -> Array:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
@@ -16,7 +16,13 @@ from glocal.data.volumes.nifti import GZIP_RATIO
 from glocal.data.volumes.volume import SliceSource, Values, VolumeFile
 from glocal.errors import UserError, nearest
 
-__all__ = ["IMAGE_KEYS", "LABEL_KEYS", "choose", "number_type", "open_npy", "open_npz", "volume_shape"]
+__all__ = [
+    *("IMAGE_KEYS", "LABEL_KEYS", "Key", "choose", "number_type"),
+    *("open_npy", "open_npz", "volume_shape", "wanted_names"),
+]
+
+Key: TypeAlias = str | Sequence[str] | None
+"""What an array is called: one name, or several that it may have."""
 
 IMAGE_KEYS = ("image", "img", "images", "data", "volume", "arr_0")
 LABEL_KEYS = ("label", "mask", "labels", "masks", "seg", "segmentation")
@@ -32,12 +38,13 @@ def open_npy(path: Path) -> VolumeFile:
     return _opened(path, "NPY", partial(_open_plain, path), False, path.stat().st_size, [])
 
 
-def open_npz(path: Path, key: str | None, prefer: tuple[str, ...] = IMAGE_KEYS) -> VolumeFile:
+def open_npz(path: Path, key: Key, prefer: tuple[str, ...] = IMAGE_KEYS) -> VolumeFile:
     """Open one array of ``.npz``.
 
     Args:
         path: The file.
-        key: Its name; not needed where there is one array, or where just one is called as ``prefer`` says.
+        key: Its name, or several of which the first that is there is taken; not needed where there is one array, or
+            where one is called as ``prefer`` says.
         prefer: Names taken by themselves, the first that is there.
 
     Raises:
@@ -56,7 +63,7 @@ def open_npz(path: Path, key: str | None, prefer: tuple[str, ...] = IMAGE_KEYS) 
     return _opened(path, "NPZ", partial(_open_member, path, member.filename), True, there, notes)
 
 
-def choose(path: Path, key: str | None, names: Iterable[str], prefer: tuple[str, ...], notes: list[str]) -> str:
+def choose(path: Path, key: Key, names: Iterable[str], prefer: tuple[str, ...], notes: list[str]) -> str:
     """The name of the array to read.
 
     Raises:
@@ -67,10 +74,12 @@ def choose(path: Path, key: str | None, names: Iterable[str], prefer: tuple[str,
     listed = ", ".join(shown) + (", …" if len(known) > 20 else "")
     if not known:
         raise UserError(f"{path}: holds no array; copy it again from its source")
-    if key is not None:
-        if key not in known:
-            raise UserError(f"{path}: there is no array {key!r}; it holds {listed}.{nearest(key, known)}")
-        return key
+    if wanted := wanted_names(key):
+        named = next((name for name in wanted if name in known), None)
+        if named is None:
+            asked = " or ".join(map(repr, wanted))
+            raise UserError(f"{path}: there is no array {asked}; it holds {listed}.{nearest(wanted[0], known)}")
+        return named
     if len(known) == 1:
         return known[0]
     by_name = next((name for name in prefer if name in known), None)
@@ -78,6 +87,11 @@ def choose(path: Path, key: str | None, names: Iterable[str], prefer: tuple[str,
         raise UserError(f"{path}: holds {len(known)} arrays ({listed}); name the one to read (key=)")
     notes.append(f"array {by_name!r} of {listed}")
     return by_name
+
+
+def wanted_names(key: Key) -> tuple[str, ...]:
+    """What the array that is asked for may be called; empty if nothing is asked for."""
+    return (key,) if isinstance(key, str) else tuple(key or ())
 
 
 def volume_shape(path: Path, shape: tuple[int, ...], notes: list[str]) -> tuple[tuple[int, int, int], int]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from glocal.data.volumes._guards import require_size, suspicion
-from glocal.data.volumes.arrays import IMAGE_KEYS, choose, number_type, volume_shape
+from glocal.data.volumes.arrays import IMAGE_KEYS, Key, choose, number_type, volume_shape, wanted_names
 from glocal.data.volumes.nifti import GZIP_RATIO
 from glocal.data.volumes.volume import Values, VolumeFile
 from glocal.errors import UserError, counted, optional_import
@@ -20,7 +20,7 @@ __all__ = ["open_hdf5"]
 _MOST_ITEMS, _DEEPEST = 10_000, 20
 
 
-def open_hdf5(path: Path, key: str | None, prefer: tuple[str, ...] = IMAGE_KEYS) -> VolumeFile:
+def open_hdf5(path: Path, key: Key, prefer: tuple[str, ...] = IMAGE_KEYS) -> VolumeFile:
     """Open one array of an HDF5 file, as :func:`~glocal.data.volumes.arrays.open_npz`; ``key`` may be ``group/name``.
 
     Raises:
@@ -33,9 +33,11 @@ def open_hdf5(path: Path, key: str | None, prefer: tuple[str, ...] = IMAGE_KEYS)
         found: dict[str, Any] = {}
         links: list[str] = []
         _collect(path, file, "", found, links, {_place(file)})
-        if key in links or (links and not found):
+        asked = [name for name in wanted_names(key) if name in links or name in found]
+        linked = links if not found else [name for name in asked[:1] if name in links]
+        if linked:
             raise UserError(
-                f"{path}: {key or links[0]!r} is a link (to another file or place), which is not followed; "
+                f"{path}: {(asked or linked)[0]!r} is a link (to another file or place), which is not followed; "
                 "copy the array itself into the file"
             )
         if links:
