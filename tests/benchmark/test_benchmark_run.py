@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -144,11 +145,12 @@ def test_killed_at_any_point_nothing_is_lost_and_nothing_is_run_twice(
 def test_a_cell_that_dies_is_recorded_and_the_rest_goes_on(
     small: Small, tmp_path: Path, spied: Path, monkeypatch: pytest.MonkeyPatch, victim: str, said: str
 ) -> None:
-    plan, folder = small("lmnet_tiny", "unet_tiny", set={"train.epochs": 1}), tmp_path / "bench"
+    models = ("lmnet_tiny", "unet_tiny") if victim == "self" else ("lmnet_tiny",)
+    plan, folder = small(*models, set={"train.epochs": 1}), tmp_path / "bench"
     monkeypatch.setenv("TEST_VICTIM", victim)
     monkeypatch.setenv("TEST_POINT", f"{plan.cells[0].id} epoch 0")
-    died, done = run_plan(plan, folder)
-    assert (died.status, done.status) == ("failed", "done")
+    died, *others = run_plan(plan, folder)
+    assert (died.status, [other.status for other in others]) == ("failed", ["done"] * (len(models) - 1))
     assert died.error is not None
     assert said in died.error
     assert (died.folder / "traceback.txt").stat().st_size > 0
@@ -242,4 +244,17 @@ def test_two_benchmarks_do_not_work_in_one_folder(small: Small, tmp_path: Path) 
     plan, folder = small("lmnet_tiny"), tmp_path / "bench"
     folder.mkdir()
     with FileLock(folder / ".lock"), pytest.raises(UserError, match="another `glocal benchmark` is at work there"):
+        run_plan(plan, folder)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(
+    small: Small, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    plan, folder = small("lmnet_tiny"), tmp_path / "bench"
+    BenchmarkFolder(folder).write_plan(plan)
+    monkeypatch.setattr(FileLock, "acquire", refused)
+    with pytest.raises(UserError, match=r"bench: cannot be written \(Read-only file system\)"):
         run_plan(plan, folder)

@@ -14,7 +14,7 @@ from pathlib import Path
 from glocal.benchmark.folder import BenchmarkFolder
 from glocal.benchmark.plan import Cell, Plan
 from glocal.errors import UserError
-from glocal.files import write_text
+from glocal.files import write_text, writing
 
 __all__ = ["NOT_RECORDED", "end_with_parent", "finish_cell", "python_child"]
 
@@ -42,9 +42,15 @@ def end_with_parent() -> None:
 
 @contextlib.contextmanager
 def python_child(module: str, arguments: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that runs ``module``, writes what it says to ``log``, and does not outlive the block."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as stream:
+    """A process that runs ``module``, writes what it says to ``log``, and does not outlive the block.
+
+    Raises:
+        UserError: The log cannot be written.
+    """
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        opened = log.open("ab")
+    with opened as stream:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", module, *arguments],
             stdin=subprocess.PIPE,

@@ -197,11 +197,11 @@ def _with_epochs(bench: BenchmarkFolder, plan: Plan, engine: Engine) -> Plan:
 
 @contextlib.contextmanager
 def _held(folder: Path) -> Iterator[None]:
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire(timeout=0)
     except Timeout:
         raise UserError(
             f"{folder}: another `glocal benchmark` is at work there; wait until it ends, or stop it"
