@@ -159,10 +159,13 @@ def test_a_folder_that_cannot_be_used_is_refused_before_anything_is_converted(
     assert main(["reproduce", "lmnet/table3", "--data", str(tmp_path), "--output", str(tmp_path / place)]) == 2
 
 
-def test_data_that_cannot_be_used_leave_no_folder(tmp_path: Path) -> None:
+def test_what_cannot_be_begun_leaves_no_folder(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    assert main(["reproduce", "lmnet/table3", "--data", str(tmp_path / "typo"), "--output", str(out)]) == 2
-    assert not out.exists()
+    LAYOUTS["lmnet/table1"](tmp_path / "data")
+    command = ["reproduce", "lmnet/table1", "--output", str(out), "--data"]
+    for words in ([str(tmp_path / "typo")], [str(tmp_path / "data"), "--set", "train.epoch=1", "--models", "U-Net"]):
+        assert main([*command, *words]) == 2
+        assert not out.exists()
 
 
 def test_what_is_for_training_needs_data(capsys: pytest.CaptureFixture[str]) -> None:

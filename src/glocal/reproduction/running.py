@@ -95,7 +95,7 @@ def plan_reproduction(
         protocol = lookup("no protocol {}", name, {key: table.protocol(key) for key in PROTOCOLS})
         dataset = _dataset(table, Path(data))
         variants = [Variant(row.label, str(row.model), row.arguments, protocol.recipe) for row in rows]
-        path = Path(folder) / f"{name}-splits.json"
+        path = Path(folder) / _splits_file(name)
         if not path.exists():
             split_for(protocol, dataset).write(path)
         plans[name] = make_plan(
@@ -205,10 +205,16 @@ def _claim(table: PaperTable, folder: Path) -> None:
 
 
 def _release(folder: Path) -> None:
-    """Take the claim back where nothing came of it."""
-    if [path.name for path in folder.iterdir()] == ["table.json"]:
-        (folder / "table.json").unlink()
+    """Take the claim and the splits back where nothing came of them."""
+    inside = list(folder.iterdir())
+    if {path.name for path in inside} <= {"table.json", *(_splits_file(name) for name in PROTOCOLS)}:
+        for path in inside:
+            path.unlink()
         folder.rmdir()
+
+
+def _splits_file(protocol: str) -> str:
+    return f"{protocol}-splits.json"
 
 
 def _summaries(protocol: Protocol, cells: Sequence[CellResult]) -> Iterator[tuple[str, Mapping[str, Any]]]:

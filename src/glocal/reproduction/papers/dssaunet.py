@@ -11,8 +11,8 @@ _DIFFERENCES = (
     "orientation, secondary sources give a mean Dice of 0.893 to 0.930 for entries of IUGC 2024.",
     "The published network begins from an encoder trained elsewhere (pretrain.pth), which is not distributed with it; "
     "here it begins from nothing: give one with --set weights=FILE, and more epochs without (--set train.epochs=100).",
-    "The published code never applies the augmentation it defines (one data set object serves both parts); nor does the "
-    "published protocol here. The honest one does.",
+    "The published code never applies the augmentation it defines (one data set object serves both parts); nor does "
+    "the published protocol here. The honest one does.",
     "The published code pairs masks with the first frames of a video rather than with their own: not repeated.",
     "Its Dice loss takes the argmax, which has no gradient, so that it trains by cross-entropy alone; so does the "
     "published protocol here. The honest one takes the soft Dice that the paper means.",
