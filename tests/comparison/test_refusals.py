@@ -156,6 +156,10 @@ def test_settings_that_differ_beside_the_network_are_told(tmp_path: Path) -> Non
     runs = [write_run(tmp_path / name, 0.4, recipe=recipe) for name, recipe in zip("ab", recipes, strict=True)]
     notes = compare(runs, costs=False).notes
     assert any(note.endswith("more than the network: train.epochs") for note in notes)
+    assert not any("averaged" in note for note in notes)
+    more = write_run(tmp_path / "c", 0.4, seed=1, recipe="model: a\ntrain: {epochs: 5, seed: 7}\n")
+    notes = compare([f"a={runs[0]}", f"a={more}"], costs=False).notes
+    assert "a: its trainings are averaged though they differ in train.epochs" in notes
 
 
 def test_labels_group_runs_and_paths_may_hold_an_equals_sign(tmp_path: Path) -> None:

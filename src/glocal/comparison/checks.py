@@ -18,6 +18,7 @@ Key = tuple[str, int]
 
 _OF_THE_NETWORK = ("model", "name", "train.seed", "data.splits", "data.fold", "data.mean", "data.std")
 _MOST = 5
+_MANY = 12
 
 
 def require_comparable(cells: Sequence[Cell], scores: Mapping[Cell, Scores]) -> None:
@@ -148,17 +149,23 @@ def _require_same_cases(cell: Cell, found: Scores, other: Cell, there: Scores) -
 
 
 def recipe_notes(cells: Sequence[Cell]) -> list[str]:
-    """Say in which settings, beside the network, trainings differ."""
+    """Say in which settings, beside the network, trainings differ, and first in which those of one model do."""
+    notes = []
+    for label in dict.fromkeys(cell.label for cell in cells):
+        within = _different([cell for cell in cells if cell.label == label])
+        if within:
+            notes.append(f"{label}: its trainings are averaged though they differ in {within}")
+    between = _different(cells)
+    return [*notes, *([f"the trainings differ in more than the network: {between}"] if between else [])]
+
+
+def _different(cells: Sequence[Cell]) -> str:
+    """Names of the settings, beside the network, that are not the same for all cells."""
     recipes = [cell.recipe for cell in cells if cell.recipe]
-    if len(recipes) < 2:
-        return []
     names = dict.fromkeys(name for recipe in recipes for name in recipe)
-    different = [
+    found = [
         name
         for name in names
         if not name.startswith(_OF_THE_NETWORK) and any(recipe.get(name) != recipes[0].get(name) for recipe in recipes)
     ]
-    if not different:
-        return []
-    more = f" and {len(different) - 12} more" if len(different) > 12 else ""
-    return [f"the trainings differ in more than the network: {', '.join(different[:12])}{more}"]
+    return ", ".join(found[:_MANY]) + (f" and {len(found) - _MANY} more" if len(found) > _MANY else "")
