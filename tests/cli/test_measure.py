@@ -162,6 +162,13 @@ def test_pages_of_one_file_are_a_sequence(capsys) -> None:
     assert Path("out/curve.png").stat().st_size > 1000
 
 
+def test_slices_of_a_volume_are_frames(capsys) -> None:
+    np.save("sweep.npy", np.stack([phantom.mask for phantom in PHANTOMS]))
+    assert main(["measure", "aop", "sweep.npy", "--json"]) == 0
+    found = [frame["aop"] for frame in json.loads(capsys.readouterr().out)["frames"]]
+    assert found == pytest.approx([measure_aop(phantom.mask).aop for phantom in PHANTOMS])
+
+
 def test_a_dicom_cine_brings_its_pixel_size(network, capsys) -> None:
     pydicom = pytest.importorskip("pydicom")
     network()

@@ -604,3 +604,11 @@ def test_real_pixel_sizes() -> None:
 
 def test_volumes_without_masks_are_named_as_such() -> None:
     refused(real("dicom"), "no masks")
+
+
+def test_what_does_not_pair_is_told_as_it_is(tmp_path: Path) -> None:
+    for name in ("a/images/x.dcm", "a/masks/x.nii.gz", "b/images/x.npz", "b/masks/x.npz"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    refused(tmp_path / "a", "which do not pair")
+    refused(tmp_path / "b", r"arrays \(.npz\) are not read")

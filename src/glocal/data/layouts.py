@@ -13,7 +13,7 @@ from glocal.data._drafts import Draft, Found, apply_table
 from glocal.data._names import IMAGE_CLASSES, group_rule, patient_folder
 from glocal.data._pairs import pair_by_folder, pair_by_suffix
 from glocal.data._table import CASES, LABELS, Table, find_table
-from glocal.data._tree import File, Listing, list_files, natural
+from glocal.data._tree import VOLUME_SUFFIXES, File, Listing, list_files, natural, place
 from glocal.data._volume_layout import DATASET, nnunet_declared, volume_files, volume_set
 from glocal.data.cases import Case, Dataset, Task
 from glocal.data.encoding import Declared, Encoding, read_classes
@@ -89,6 +89,9 @@ def open_dataset(
     if found is None:
         if table is not None and not table.rows:
             raise UserError(f"{table.path}: the table has no rows; give one row an image")
+        half = any(place(file.folders).role is not None for file in listing.volume_files)
+        if half and not by_folder and classes is None:
+            raise _half_volumes(listing)
         found = find_classes(root, drafts, table if classes is not None else None, undecided)
         if classes is not None and table is not None and table.path.name != CASES:
             found.complete = table.path.name == LABELS or not by_folder
@@ -105,6 +108,11 @@ def _nothing(listing: Listing) -> UserError:
     root = listing.root
     if listing.volumes:
         what = ", ".join(f"{count} {suffix}" for suffix, count in sorted(listing.volumes.items()))
+        if arrays := [suffix for suffix in listing.volumes if suffix not in (*VOLUME_SUFFIXES, ".nhdr")]:
+            return UserError(
+                f"{root}: arrays ({', '.join(sorted(arrays))}) are not read in a data set, but for those that "
+                "`glocal data prepare` knows; save images and masks as NIfTI or as pictures, in images/ and masks/"
+            )
         return UserError(
             f"{root}: volumes or arrays ({what}), but not in folders of images and masks; put volumes into images/ and "
             "their masks, with the same names, into masks/"
@@ -113,6 +121,15 @@ def _nothing(listing: Listing) -> UserError:
         return UserError(f"{root}: no images, but an archive ({listing.archives[0].name}); unpack it first")
     return UserError(
         f"{root}: no images in this folder or below; put PNG, JPEG, TIFF, BMP, GIF, WebP or PNM files there"
+    )
+
+
+def _half_volumes(listing: Listing) -> UserError:
+    pictures, volumes = listing.files[0].path, listing.volume_files[0].path
+    return UserError(
+        f"{listing.root}: pictures ({pictures.name}, …) and volumes ({volumes.name}, …), which do not pair: images and "
+        "masks have to be both pictures or both volumes; a DICOM file of many frames is a volume in a folder of its "
+        "own below images/"
     )
 
 

@@ -13,8 +13,8 @@ from glocal.inference.files import find_images
 
 __all__ = ["Frame", "find_frames"]
 
-_PAGED = frozenset((".tif", ".tiff", ".gif", ".apng", ".webp", ".dcm", ".dicom", ".ima", ""))
-"""Endings of files that may hold several frames."""
+_SINGLE = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".pgm", ".ppm", ".pnm"))
+"""Endings of files that hold one frame; any other may hold several."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Frame:
     Attributes:
         id: In tables, and of its picture: the file's place in its folder without the ending, and ``#012`` for a page.
         path: The mask; with a network, the image.
-        page: Which page of the file.
+        page: Which page of the file, or slice of a volume.
         image: What the picture is drawn on; ``None`` where a mask has no image.
         image_page: Which page of that file.
         spacing: Millimetres between rows and columns, where a table gives them.
@@ -44,7 +44,8 @@ def find_frames(
     """The frames of files and folders, in natural order.
 
     A folder with a ``masks`` folder in it is a data set: its cases are the frames, with the images and the pixel size
-    of its ``cases.csv``. A file with several pages gives a frame a page.
+    of its ``cases.csv``. A file with several pages, or slices of a volume, gives a frame
+    for each.
 
     Args:
         inputs: Files and folders of masks, or of images.
@@ -93,7 +94,7 @@ def _of_dataset(folder: Path, masks: bool) -> Iterator[Frame]:
 
 def _pages(path: Path, name: str) -> Iterator[Frame]:
     count = 1
-    if path.suffix.lower() in _PAGED:
+    if path.suffix.lower() not in _SINGLE:
         try:
             count = read_image(path).pages
         except UserError:  # said when the frame is measured
