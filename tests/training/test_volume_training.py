@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,6 +219,17 @@ def test_the_published_protocol_is_followed_when_asked(run: tuple[Path, Path], t
     assert names[:3] == ["DSC", "HD95", "HD95 (mm)"]
     with pytest.raises(UserError, match="'lmnet' evaluates pictures"):
         evaluate_run(folder, "all", preset="lmnet", output=tmp_path / "other")
+    with pytest.raises(UserError, match="leave --tiling always out"):
+        evaluate_run(folder, "all", preset="hiperformer", tiling="always", output=tmp_path / "other")
+
+
+def test_the_published_protocol_mends_no_masks_and_says_none(run: tuple[Path, Path], tmp_path: Path) -> None:
+    copy = tmp_path / "run"
+    shutil.copytree(run[0], copy, ignore=shutil.ignore_patterns("cache", "evaluation"))
+    path = copy / "model" / "model.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "postprocessing": {"minimum_size": {"1": 10**6}}}))
+    notes = [evaluate_run(copy, "test", preset=p, output=tmp_path / f"{p}").notes for p in (None, "hiperformer")]
+    assert [any("post-processing" in note for note in some) for some in notes] == [True, False]
 
 
 def test_masks_of_other_programs_are_compared(run: tuple[Path, Path], tmp_path: Path) -> None:

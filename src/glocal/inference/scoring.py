@@ -117,9 +117,11 @@ def evaluate_run(
         published = get_preset(preset) if preset is not None else None
         if plan.dataset.volumes is not None:
             require_for_volumes(published)
+        if published is not None and published.resizing == "spline" and tiling == "always":
+            raise UserError(f"preset {preset!r} resizes whole slices to the network; leave --tiling always out")
         require_free(plan.folder, overwrite)
         predictor = Predictor.load(run, device=device, deploy=deploy)
-        if not postprocess:
+        if not postprocess or (published is not None and published.resizing == "spline"):
             predictor.postprocessing = Postprocessing()
         dataset, notes = with_classes(plan, predictor)
         notes += [f"post-processing: {what}" for what in predictor.postprocessing.describe(predictor.classes)]
