@@ -111,6 +111,10 @@ def test_refusals(trained, scan, refused):
     on_volumes(trained)
     assert "the model brings its own" in refused("predict", trained, scan, "--output", "o", "--window", "0", "1")
     assert "series" in refused("predict", trained, scan, "--output", "o", "--series", "7")
+    assert "NPZ or HDF5" in refused("predict", trained, scan, "--output", "o", "--key", "x")
+    assert "(--format seg)" in refused("predict", trained, scan, "--output", "o", "--keep_identifiers")
+    picture = "discs/images/disc 00.png"
+    assert "volumes or DICOM" in refused("predict", trained, picture, "--output", "o", "--window", "0", "1")
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data are not beside this clone (GLOCAL_SHARED)")

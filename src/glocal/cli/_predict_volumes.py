@@ -14,9 +14,18 @@ if TYPE_CHECKING:
     from glocal.inference import Predictor
     from glocal.inference.volumes import VolumeJob, VolumeResult
 
-__all__ = ["add_volume_options", "print_volumes", "refuse_volume_options", "segment_volumes", "volume_facts"]
+__all__ = [
+    "add_volume_options",
+    "print_volumes",
+    "refuse_idle_options",
+    "refuse_volume_options",
+    "segment_volumes",
+    "volume_facts",
+]
 
 _OPTIONS = ("postprocess", "format", "series", "key", "window", "segments", "keep_identifiers", "skip_existing")
+_ARRAYS = (".npz", ".h5", ".hdf5", ".hdf")
+"""Endings of files with several arrays."""
 
 
 def add_volume_options(parser: Parser) -> None:
@@ -57,6 +66,26 @@ def refuse_volume_options(given: Any, usual: Any) -> None:
     for name in _OPTIONS:
         if given[name] != usual[name]:
             raise UserError(f"--{name} goes with a segmentation, and {given.run} is a classifier; leave it out")
+
+
+def refuse_idle_options(given: Any, jobs: Sequence[VolumeJob]) -> None:
+    """Refuse options that would do nothing to what is segmented; what ``--skip_existing`` leaves out is not looked at.
+
+    Raises:
+        UserError: Such an option is given.
+    """
+    if given.skip_existing:
+        return
+    arrays = any(job.image.suffix.lower() in _ARRAYS for job in jobs)
+    segmentations = any(job.format == "seg" for job in jobs)
+    for name, used, what in (
+        ("key", arrays, "NPZ or HDF5 files"),
+        ("window", bool(jobs), "volumes or DICOM"),
+        ("segments", segmentations, "DICOM segmentations (--format seg)"),
+        ("keep_identifiers", segmentations, "DICOM segmentations (--format seg)"),
+    ):
+        if given[name] and not used:
+            raise UserError(f"--{name} goes with {what}, and there are none; leave it out")
 
 
 def segment_volumes(

@@ -13,6 +13,7 @@ from glocal.cli._parser import Parser
 from glocal.cli._predict_volumes import (
     add_volume_options,
     print_volumes,
+    refuse_idle_options,
     refuse_volume_options,
     segment_volumes,
     volume_facts,
@@ -141,6 +142,7 @@ def _segment(predictor: Predictor, given: Any) -> None:
         overwrite=given.overwrite,
         skip_existing=given.skip_existing,
     )
+    refuse_idle_options(given, volumes)
     seen = {"tta": given.tta_views or given.tta, "tiling": given.tiling, "batch_size": given.batch_size}
     start = time.perf_counter()
     done = list(told(predict_files(predictor, pictures, **seen), len(pictures)))
