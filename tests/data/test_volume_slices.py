@@ -135,6 +135,18 @@ def test_a_table_names_volumes_and_groups_their_patients(tmp_path: Path) -> None
     }
 
 
+def test_names_tell_the_patient_where_the_table_does_not(tmp_path: Path) -> None:
+    for name in ("patient1_frame1", "patient1_frame2", "patient2_frame1", "patient2_frame2"):
+        _, mask = voxels(0)
+        save(tmp_path / f"images/{name}.nii.gz", mask)
+        save(tmp_path / f"masks/{name}.nii.gz", mask)
+    (tmp_path / "cases.csv").write_text("id,group\npatient1_frame1,A\npatient2_frame1,\n")
+    dataset = open_dataset(tmp_path)
+    groups = {case.volume: case.group for case in dataset.cases}
+    assert list(groups.values()) == ["group A", "group A", "patient2", "patient2"]
+    assert "3 volumes without one: group = patient, from the name (2)" in dataset.notes
+
+
 def broken(root: Path, what: str) -> None:
     _, mask = voxels(0)
     path = root / "masks/scan 0.nii.gz"

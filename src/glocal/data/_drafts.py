@@ -86,7 +86,7 @@ def apply_table(found: Found, table: Table | None, classes: Classes | None) -> N
     elif missing and (table.group or table.stratum or table.has_split):
         for draft in missing:
             path = draft.file.path
-            text = f"{path}: not in {table.path.name}; it counts as a group of its own: add a row"
+            text = f"{path}: not in {table.path.name}, so its group is its name's or its own: add a row"
             found.problems.append(Problem("case not in cases.csv", path, text))
     if table.unused and found.complete:
         first, more = table.unused[0], len(table.unused) - 1

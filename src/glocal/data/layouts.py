@@ -228,18 +228,21 @@ def _name(found: Found) -> None:
 
 
 def _group(found: Found, what: str = "image") -> None:
-    if any(draft.group for draft in found.drafts):
-        return
-    rule = group_rule([draft.file.stem for draft in found.drafts])
+    """Groups by names where all follow a convention; what a table or folders say goes before, and names join it."""
+    unknown = sum(not draft.group for draft in found.drafts)
+    rule = group_rule([draft.file.stem for draft in found.drafts]) if unknown else None
     if rule is None:
-        found.notes.append(
-            f"no groups known: every {what} is its own (a cases.csv with a column 'group' can give them)"
-        )
+        if unknown == len(found.drafts):
+            found.notes.append(
+                f"no groups known: every {what} is its own (a cases.csv with a column 'group' can give them)"
+            )
         return
     meaning, groups = rule
-    found.notes.append(f"group = {meaning} ({len(set(groups))})")
-    for draft, group in zip(found.drafts, groups, strict=True):
-        draft.group = group
+    of_others = counted(unknown, what) + " without one: " if unknown < len(found.drafts) else ""
+    found.notes.append(f"{of_others}group = {meaning} ({len(set(groups))})")
+    known = {name: draft.group for draft, name in zip(found.drafts, groups, strict=True) if draft.group}
+    for draft, name in zip(found.drafts, groups, strict=True):
+        draft.group = draft.group or known.get(name) or name
 
 
 def _segmentation_set(
