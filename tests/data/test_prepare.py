@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from PIL import Image
 from glocal.data import open_dataset
 from glocal.data.distributed import LAYOUTS, recognise, refuse_unprepared
 from glocal.data.prepare import prepare
+from glocal.data.volumes import open_volume
 from glocal.errors import UserError
 
 nibabel = pytest.importorskip("nibabel", reason="volumes need the extra 'volumes'")
@@ -506,6 +508,29 @@ def test_arrays_that_are_none_are_left_out(make, tmp_path, bad):
     assert done.cases == 2
     assert len(done.left_out) == 1
     assert "case0001.npy.h5" in done.left_out[0]
+
+
+@pytest.mark.parametrize("to", ["plain", "nnunet"])
+def test_dicom_leaves_the_patient_behind(tmp_path, to):
+    pytest.importorskip("pydicom", reason="DICOM needs the extra 'dicom'")
+    from dicom_makers import CANARY, CANARY_DATE, CANARY_UID, write_dicom, write_series
+
+    (tmp_path / "frames" / "images").mkdir(parents=True)
+    scaled = {"PixelSpacing": [0.5, 0.5], "RescaleSlope": 1, "RescaleIntercept": -5}
+    write_dicom(tmp_path / "frames" / "images" / "x.dcm", np.arange(64, dtype=np.uint16).reshape(8, 8), **scaled)
+    mini.save(tmp_path / "frames" / "masks" / "x.png", np.eye(8, dtype=np.uint8))
+    write_series(tmp_path / "scans" / "images" / "y", np.arange(192).reshape(3, 8, 8))
+    affine = open_volume(tmp_path / "scans" / "images" / "y").affine
+    mini.nifti(tmp_path / "scans" / "masks" / "y.nii.gz", np.ones((3, 8, 8), np.uint8), affine)
+    for name in ("frames", "scans"):
+        out = tmp_path / f"{name}-out"
+        prepare(tmp_path / name, out, to=to)
+        for path in out.rglob("*"):
+            held = path.read_bytes() if path.is_file() else b""
+            held = gzip.decompress(held) if path.suffix == ".gz" else held
+            for secret in (CANARY, CANARY_DATE, CANARY_UID):
+                assert secret.encode() not in held, path
+    assert "0.5" in (tmp_path / "frames-out" / "cases.csv").read_text()
 
 
 def test_missing_halves_of_pairs(make, tmp_path):

@@ -12,6 +12,7 @@ from glocal.data._tree import Part
 from glocal.data.cases import size_mismatch
 from glocal.data.distributed.distribution import Item, Step
 from glocal.data.readers import IMAGE_SUFFIXES, Mask, Picture, read_image, read_mask
+from glocal.data.volumes.opening import volume_kind
 from glocal.errors import UserError
 
 __all__ = ["Apply", "kept", "picture_item", "picture_step"]
@@ -22,9 +23,14 @@ _KEPT = (".png", ".jpg", ".jpeg")
 
 
 def kept(path: Path, picture: Picture) -> bool:
-    """Whether a file is better copied as it is: PNG and JPEG, and others of which PNG could not hold everything."""
-    suffix = path.suffix.lower()  # not of DICOM: its header may name the patient
-    return picture.pages == 1 and (suffix in _KEPT or (suffix in IMAGE_SUFFIXES and bool(picture.notes)))
+    """Whether a file is better copied as it is: PNG and JPEG, and others of which PNG could not hold everything.
+
+    Never DICOM: its header names the patient.
+    """
+    if picture.pages > 1 or volume_kind(path) is not None:
+        return False
+    suffix = path.suffix.lower()
+    return suffix in _KEPT or (suffix in IMAGE_SUFFIXES and bool(picture.notes))
 
 
 def picture_item(
@@ -34,7 +40,9 @@ def picture_item(
     if kept(path, picture):
         return Item(path, label, notes=notes)
     pixels = picture.pixels[..., 0] if picture.channels == 1 else picture.pixels
-    return Item(pixels, label, notes=(*picture.notes, *notes))
+    kind = volume_kind(path)
+    told = (*picture.notes, *((f"{kind} written as PNG",) if kind is not None else ()))
+    return Item(pixels, label, notes=(*told, *notes))
 
 
 def picture_step(

@@ -9,7 +9,8 @@ from glocal.data.cases import Case, Dataset, Progress
 from glocal.data.distributed._files import Tree
 from glocal.data.distributed.distribution import Content, Distribution, Item, Step
 from glocal.data.distributed.picture import picture_item
-from glocal.errors import counted
+from glocal.data.volumes.dicom_header import DICOM_SUFFIXES, read_header
+from glocal.errors import UserError, counted
 
 __all__ = ["plain", "recognise"]
 
@@ -91,6 +92,16 @@ def _step(dataset: Dataset, case: Case) -> Step:
         labels = tuple(dataset.classes[index] for index in case.labels)
     else:
         labels = (case.stratum,) if case.stratum else ()
-    pixel_size = case.spacing[0] if case.spacing and case.spacing[0] == case.spacing[1] else None
     group = case.group if case.group != case.id else None
-    return Step(case.id, (case.image, *case.masks), read, group, case.split, labels, pixel_size)
+    return Step(case.id, (case.image, *case.masks), read, group, case.split, labels, _pixel_size(case))
+
+
+def _pixel_size(case: Case) -> float | None:
+    """Side of a square pixel in mm, from a table or else the header of DICOM, which its PNG lacks."""
+    spacing = case.spacing
+    if spacing is None and case.image.suffix.lower() in DICOM_SUFFIXES:
+        try:
+            spacing = read_header(case.image).frames[0].spacing
+        except UserError:
+            return None  # reading the case says what is wrong
+    return spacing[0] if spacing and spacing[0] == spacing[1] else None
