@@ -61,13 +61,17 @@ def page(comparison: Comparison, bench: Path, data: Path, figures: dict[str, str
         "three folds "
         "beside a common test part of 40 %, chosen on validation images, measured on test images at their own size. "
         "**Networks from nothing, 64×64 pixels and four epochs: this shows how a comparison reads and what so little "
-        "training gives, not which network is best, and none of it compares with published figures.**",
+        "training gives, not which network is best, and none of it compares with published figures.** "
+        "The machine did other work meanwhile: times are upper bounds.",
         "",
-        *headline(comparison),
+        *(f"- {sentence}" for sentence in headline(comparison)),
         "",
         markdown_table(comparison),
         "",
         "## Every network against the reference",
+        "",
+        "The tests are of ranks of group means, the intervals of means: with a few very large distances (a structure "
+        "missed) a test may see a difference that the mean does not show.",
         "",
         "| metric | network | difference of means | 95 % interval | p (Holm) | effect: rank-biserial | d_z |",
         "|---|---|---:|---:|---:|---:|---:|",

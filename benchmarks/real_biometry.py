@@ -215,7 +215,7 @@ def write_page(plan: Plan) -> None:
         "of 256² (a sample of PSFHS, 1145 of 1358 images), split by groups of like frames, seed "
         "0. The best epoch is that of the validation split; the test split was measured once, at the images' own size. "
         "**This shows what can be read off such masks, not what the networks can do**: the trainings are short, and "
-        "nothing here compares with published figures. Definitions: [Biometry](../biometry.md).",
+        "nothing here compares with published figures. Definitions: [Biometry](../guides/biometry.md).",
         "",
         "## Masks, by the challenge's definitions",
         "",
