@@ -28,6 +28,7 @@ from _runs import percent, torch_versions
 from glocal.cli import main as command_line
 from glocal.data.contact_sheet import overlay
 from glocal.data.readers import Picture
+from glocal.errors import counted
 from glocal.files import read_json, write_text
 
 PAGE = Path("docs/results/volumes.md")
@@ -292,7 +293,7 @@ def write_page(options: Any, facts: dict[str, Any], results: dict[str, Any]) -> 
     runs, done, series, organs = options.runs, results["sets"], results["series"], results["organs"]
     units = {plan.data: done[plan.data]["plain"] for plan in PLANS}
     by_group = "; ".join(
-        f"`{name}`: {found['groups'] or found['cases']} {'patients' if found['groups'] else 'volumes'} in the test part"
+        f"`{name}`: {counted(found['groups'], 'patient') if found['groups'] else counted(found['cases'], 'volume')}"
         for name, found in units.items()
     )
     segments = ", ".join(series["segments"])
@@ -320,7 +321,7 @@ def write_page(options: Any, facts: dict[str, Any], results: dict[str, Any]) -> 
         "",
         "`lmnet_tiny` from nothing; slices of training at the size said, masks compared as whole volumes at the size "
         f"of their files. The epoch is the best of the validation part. Intervals: bootstrap over "
-        f"groups, or volumes where none are known ({by_group}).",
+        f"groups, or volumes where none are known (in the test part {by_group}).",
         "",
         *table(
             (
