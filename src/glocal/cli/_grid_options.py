@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
+from glocal.cli._parser import Parser
 from glocal.errors import UserError
 
-__all__ = ["seconds", "seeds", "settings", "words"]
+__all__ = ["add_running_options", "seconds", "seeds", "settings", "words"]
+
+
+def add_running_options(parser: Parser) -> None:
+    """Where the cells of a grid are computed, and whether they are at all."""
+    add = parser.add_argument
+    add(
+        "--engine",
+        type=Literal["local", "ray", "slurm"],
+        default="local",
+        help="here one by one, a Ray cluster, or an array of Slurm jobs that is written and not submitted",
+    )
+    add("--cell_cpus", type=int, default=1, help="ray, slurm: processors of a cell")
+    add("--cell_gpus", type=int, help="ray, slurm: GPUs of a cell (default: ray 1 where there are any, slurm none)")
+    add("--ray_address", type=str, default="auto", help="of the cluster; auto: the one this machine belongs to")
+    add("--retry_failed", action="store_true", help="try trainings that failed again")
+    add("--dry_run", action="store_true", help="print trainings, time and memory, measured here; write nothing")
 
 
 def words(text: str) -> list[str]:

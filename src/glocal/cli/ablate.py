@@ -6,9 +6,9 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from glocal.cli._grid_options import seconds, seeds, settings
+from glocal.cli._grid_options import add_running_options, seconds, seeds, settings
 from glocal.cli._grid_running import require_success, say_how_to_submit, show_plan
 from glocal.cli._parser import Parser
 from glocal.errors import UserError
@@ -50,12 +50,7 @@ def _parser() -> Parser:
     add("--set", type=str, action="append", metavar="NAME=VALUE", help="a recipe setting for all rows; may be repeated")
     add("--splits", type=str, help="as `glocal benchmark --splits`")
     add("--output", type=str, help="folder of the benchmark and of the table (default: bench/DIR-NAME)")
-    add("--engine", type=Literal["local", "ray", "slurm"], default="local", help="as `glocal benchmark --engine`")
-    add("--cell_cpus", type=int, default=1, help="as `glocal benchmark --cell_cpus`")
-    add("--cell_gpus", type=int, help="as `glocal benchmark --cell_gpus`")
-    add("--ray_address", type=str, default="auto", help="as `glocal benchmark --ray_address`")
-    add("--retry_failed", action="store_true", help="try trainings that failed again")
-    add("--dry_run", action="store_true", help="print trainings, time and memory, measured here; write nothing")
+    add_running_options(parser)
     add("--json", action="store_true", help="print the table, or the list, as JSON, alone on stdout")
     add("--markdown", action="store_true", help="print the table as Markdown, alone on stdout")
     return parser

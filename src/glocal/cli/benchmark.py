@@ -6,9 +6,9 @@ import json
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from glocal.cli._grid_options import seconds, seeds, settings, words
+from glocal.cli._grid_options import add_running_options, seconds, seeds, settings, words
 from glocal.cli._grid_running import require_success, say_how_to_submit, show_plan
 from glocal.cli._parser import Parser
 from glocal.errors import UserError
@@ -56,16 +56,10 @@ def _parser() -> Parser:
     )
     add("--splits", type=str, help="a splits.json (default: that of the data, or made once for all cells)")
     add("--output", type=str, help="folder of the benchmark (default: bench/DIR)")
-    add("--engine", type=Literal["local", "ray", "slurm"], default="local", help="here one by one, a Ray cluster, or "
-        "an array of Slurm jobs that is written and not submitted")  # fmt: skip
-    add("--cell_cpus", type=int, default=1, help="ray, slurm: processors of a cell")
-    add("--cell_gpus", type=int, help="ray, slurm: GPUs of a cell (default: ray 1 where there are any, slurm none)")
-    add("--ray_address", type=str, default="auto", help="of the cluster; auto: the one this machine belongs to")
-    add("--retry_failed", action="store_true", help="try cells that failed again")
+    add_running_options(parser)
     add(
         "--cell", type=str, metavar="ID", help="bring this one cell of the benchmark DIR to an end (a task of an array)"
     )
-    add("--dry_run", action="store_true", help="print cells, time and memory, measured here; write nothing")
     add("--json", action="store_true", help="print all cells as JSON, alone on stdout")
     return parser
 

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from glocal.cli._grid_options import seeds, settings, words
+from glocal.cli._grid_options import add_running_options, seeds, settings, words
 from glocal.cli._grid_running import plan_facts, require_success, say_how_to_submit, show_plan
 from glocal.cli._parser import Parser
 from glocal.errors import UserError
@@ -45,12 +45,7 @@ def _parser() -> Parser:
     add("--set", type=str, action="append", metavar="NAME=VALUE", help="change a setting; the page says so")
     add("--protocol", type=Literal["both", "published", "honest"], default="both", help="which protocol")
     add("--output", type=str, help="folder of the reproduction (default: reproduced/PAPER-TABLE)")
-    add("--engine", type=Literal["local", "ray", "slurm"], default="local", help="as `glocal benchmark`")
-    add("--cell_cpus", type=int, default=1, help="as `glocal benchmark`")
-    add("--cell_gpus", type=int, help="as `glocal benchmark`")
-    add("--ray_address", type=str, default="auto", help="as `glocal benchmark`")
-    add("--retry_failed", action="store_true", help="try trainings that failed again")
-    add("--dry_run", action="store_true", help="print what would be trained and how long it takes; write nothing")
+    add_running_options(parser)
     add("--json", action="store_true", help="print the result as JSON, alone on stdout")
     return parser
 
